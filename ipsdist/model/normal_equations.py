@@ -1,0 +1,85 @@
+"""Normal equations: the only thing that leaves a worker for the fit. They add, and they change basis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["NormalEquations"]
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    """Gram, moment and (strong form) energy of P panels over a basis of M terms.
+
+    For the action and likelihood forms they are normalised so that ``diffusion * inv(gram.sum(0))`` is the
+    covariance of the coefficients (docs/method.md, section 4).
+    """
+
+    form: str
+    basis: tuple[str, ...]
+    gram: Array
+    """(P, M, M), symmetric."""
+    moment: Array
+    """(P, M)."""
+    energy: Array | None
+    """(P,) squared norm of the target, so that misfit(z) = z'Az - 2 b'z + c; None for action and likelihood."""
+    particles: int
+    """Particles behind the equations, replicas counted: the sample size of the information criteria."""
+
+    def __post_init__(self) -> None:
+        panels, terms = self.moment.shape
+        if self.gram.shape != (panels, terms, terms) or len(self.basis) != terms:
+            raise ValueError(f"`gram` must be {(panels, terms, terms)} and `basis` {terms} names; got {self.gram.shape}, {len(self.basis)}")
+
+    def __add__(self, other: NormalEquations) -> NormalEquations:
+        """Add panel by panel: another replica or run of the same form and basis."""
+        if (self.form, self.basis) != (other.form, other.basis):
+            raise ValueError(
+                f"normal equations add only for one form and basis; got {self.form} {self.basis} and {other.form} {other.basis}"
+            )
+        if self.moment.shape != other.moment.shape:
+            raise ValueError("normal equations add panel by panel; take total() of runs with different panels first")
+        both = self.energy is not None and other.energy is not None
+        return replace(
+            self,
+            gram=self.gram + other.gram,
+            moment=self.moment + other.moment,
+            energy=self.energy + other.energy if both else None,  # type: ignore[operator]
+            particles=self.particles + other.particles,
+        )
+
+    @property
+    def panels(self) -> int:
+        """Number of panels P."""
+        return len(self.moment)
+
+    def total(self) -> NormalEquations:
+        """Return the sum over panels as equations of one panel."""
+        energy = None if self.energy is None else self.energy.sum(keepdims=True)
+        return replace(self, gram=self.gram.sum(0, keepdims=True), moment=self.moment.sum(0, keepdims=True), energy=energy)
+
+    def take(self, panels: npt.ArrayLike) -> NormalEquations:
+        """Return the equations of the panels with these indices (or this mask)."""
+        index = np.asarray(panels)
+        energy = None if self.energy is None else self.energy[index]
+        return replace(self, gram=self.gram[index], moment=self.moment[index], energy=energy)
+
+    def change_basis(self, matrix: npt.ArrayLike, basis: Sequence[str]) -> NormalEquations:
+        """Return the equations for new terms that are combinations of the old: term'_l = sum_k matrix[k, l] term_k.
+
+        A mask, a scaling of columns, radial bins to a dictionary and pieces are all this product.
+        """
+        p = np.asarray(matrix, dtype=np.float64)
+        return replace(self, basis=tuple(basis), gram=p.T @ self.gram @ p, moment=self.moment @ p)
+
+    def misfit(self, coefficients: npt.ArrayLike) -> Array:
+        """Return E_n(z) = z'A_n z - 2 b_n'z + c_n of every panel (P,); c_n counts as 0 where the form has none."""
+        z = np.asarray(coefficients, dtype=np.float64)
+        quadratic = np.einsum("k,pkl,l->p", z, self.gram, z) - 2 * self.moment @ z
+        return quadratic if self.energy is None else quadratic + self.energy

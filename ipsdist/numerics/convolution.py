@@ -1,0 +1,126 @@
+"""Convolutions with radial kernels on the force mesh: pair tables over lags, their spectra, and the product by FFT.
+
+A table holds a function of the distance vector between two nodes. Particles reach the nodes, and nodes reach the
+particles, by linear (cloud-in-cell) weights; averaged over the position within a cell each of the two multiplies the
+spectrum by 1 - (k dx)**2 / 6 + ... per axis. The prefilter, the stencil [-1/12, 14/12, -1/12] applied once for the
+deposit and once for the interpolation, undoes both, so that pair forces and energies are fourth order in the spacing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+from ipsdist.model.mesh import Mesh
+
+__all__ = [
+    "PAD",
+    "convolve",
+    "differentiate",
+    "force_spectra",
+    "force_table",
+    "lag_radii",
+    "padded_lengths",
+    "prefilter",
+    "spectrum",
+    "trim",
+]
+
+Array = npt.NDArray[np.float64]
+Spectrum = npt.NDArray[np.complex128]
+Radial = Callable[[Array], npt.NDArray[np.float64]]
+
+PAD = 4
+"""Extra lags on every side of a table: two for a fourth-order difference, one for each turn of the prefilter."""
+
+
+def _lag_axes(mesh: Mesh) -> list[Array]:
+    """Return the lags -(n-1)-PAD .. (n-1)+PAD of every axis, in length units, shaped to broadcast."""
+    axes = []
+    for a, n in enumerate(mesh.shape):
+        lags = np.arange(-(n - 1) - PAD, n + PAD) * mesh.spacing
+        axes.append(lags.reshape([-1 if b == a else 1 for b in range(mesh.dimension)]))
+    return axes
+
+
+def lag_radii(mesh: Mesh) -> Array:
+    """Return the length of every lag (2 n_a - 1 + 2 PAD, ...)."""
+    axes = _lag_axes(mesh)
+    return np.abs(axes[0]) if mesh.dimension == 1 else np.sqrt(sum(x * x for x in axes))
+
+
+def force_table(mesh: Mesh, phi: Radial, radii: Array | None = None) -> Array:
+    """Return K_a(lag) = phi(|lag|) lag_a / |lag|, 0 at lag 0 (d, lags...), not yet prefiltered (docs/method.md, section 1)."""
+    r = lag_radii(mesh) if radii is None else radii
+    away = r > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        over = np.where(away, phi(r) / r, 0.0)
+    return np.stack([over * x for x in _lag_axes(mesh)])
+
+
+def differentiate(table: Array, axis: int, spacing: float) -> Array:
+    """Return the fourth-order centred difference along ``axis``; two entries are lost on every side of every axis."""
+
+    def shifted(k: int) -> Array:
+        index = [slice(2, n - 2) for n in table.shape]
+        index[axis] = slice(2 + k, table.shape[axis] - 2 + k)
+        return table[tuple(index)]
+
+    return (8.0 * (shifted(1) - shifted(-1)) - (shifted(2) - shifted(-2))) / (12.0 * spacing)
+
+
+def prefilter(table: Array, times: int = 2) -> Array:
+    """Apply the stencil [-1/12, 14/12, -1/12] along every axis ``times`` times; ``times`` entries are lost on every side."""
+    for _ in range(times):
+        for axis in range(table.ndim):
+            t = np.moveaxis(table, axis, 0)
+            table = np.moveaxis(t[1:-1] * (14.0 / 12.0) - (t[2:] + t[:-2]) / 12.0, 0, axis)
+    return table
+
+
+def trim(table: Array, mesh: Mesh) -> Array:
+    """Return the central lags -(n-1) .. (n-1) of every axis."""
+    index = []
+    for size, n in zip(table.shape, mesh.shape, strict=True):
+        cut = (size - (2 * n - 1)) // 2
+        index.append(slice(cut, size - cut))
+    return table[tuple(index)]
+
+
+def padded_lengths(mesh: Mesh) -> list[int]:
+    """Return the length of the zero-padded transform along every axis."""
+    return [scipy.fft.next_fast_len(2 * n - 1, real=True) for n in mesh.shape]
+
+
+def spectrum(table: Array, mesh: Mesh) -> Spectrum:
+    """Return the real FFT of a table over the lags -(n-1) .. (n-1), laid out for `convolve`."""
+    lengths = padded_lengths(mesh)
+    circular = np.zeros(lengths)
+    index = np.ix_(*[np.arange(-(n - 1), n) % m for n, m in zip(mesh.shape, lengths, strict=True)])
+    circular[index] = table
+    return np.asarray(scipy.fft.rfftn(circular))
+
+
+def force_spectra(mesh: Mesh, phi: Radial) -> Spectrum:
+    """Return the spectra of the prefiltered force table (d, frequencies...)."""
+    return np.stack([spectrum(trim(prefilter(k), mesh), mesh) for k in force_table(mesh, phi)])
+
+
+def convolve(spectra: Spectrum, weights: Array, mesh: Mesh) -> Array:
+    """Return sum_b table(a - b) weights_b at every node a: (..., frequencies...) and (nodes...) to (..., nodes...).
+
+    One forward transform of length at least 2 n - 1 an axis, one inverse a table: O(n log n), no wrap-around.
+    """
+    lengths, d = padded_lengths(mesh), mesh.dimension
+    if d == 1:
+        product = spectra * scipy.fft.rfft(weights, lengths[0])
+        return np.asarray(scipy.fft.irfft(product, lengths[0])[..., : mesh.shape[0]])
+    axes = tuple(range(-d, 0))
+    product = spectra * scipy.fft.rfftn(weights, lengths, axes=axes)
+    whole = scipy.fft.irfftn(product, lengths, axes=axes)
+    return np.ascontiguousarray(whole[(..., *[slice(0, n) for n in mesh.shape])])
+
+

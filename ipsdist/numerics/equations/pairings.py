@@ -1,0 +1,106 @@
+"""What the equations need of one slice: the dictionary paired with the particles through the slice's deposits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+from ipsdist.model.deposits import FLUX_ONE, PRODUCT_ONE, Deposits, neighbour_offsets
+from ipsdist.model.mesh import Mesh
+from ipsdist.numerics.convolution import convolve, padded_lengths
+from ipsdist.numerics.equations.tables import ExternalTables, PairTables
+
+__all__ = ["Pairings", "pair_slice", "stack"]
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pairings:
+    """Pairings of S slices with M columns; with V_k = -K_k * u at the particles (docs/method.md, section 4).
+
+    Columns are the terms of the dictionary and, last, a known external potential where there is one.
+    """
+
+    gram: Array
+    """(S, M, M) sum_i V_k(X_i) . V_l(X_i)."""
+    energy: Array
+    """(S, M) H_k = (1/2N) sum_{i != j} Phi_k(X_i - X_j); sum_i V(X_i) for the external column."""
+    laplacian: Array
+    """(S, M) sum_i Lap_i H_k, pairs i = j left out."""
+    work: Array
+    """(S, M) sum_i V_k(X_i) . (X_i(next) - X_i); NaN where the displacement is unknown."""
+
+    def __len__(self) -> int:
+        return len(self.gram)
+
+
+def stack(parts: Sequence[Pairings]) -> Pairings:
+    """Join the slices of several pairings in the order given."""
+    return Pairings(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("gram", "energy", "laplacian", "work")))
+
+
+def pair_slice(deposits: Deposits, tables: PairTables, external: ExternalTables | None = None) -> Pairings:
+    """Pair one slice (of a whole replica) with the dictionary: S = 1.
+
+    The Gram comes from the particles, not from the nodes: V is the linear interpolant at the particle, so
+    sum_i V_k V_l = sum_a c_a V_k V_l - sum_offsets sum_a products_a (jump of V_k) (jump of V_l), an identity for weights
+    that sum to 1. Cost: M d inverse transforms and 1 + len(neighbour_offsets) products of (M, d nodes) matrices.
+    """
+    if deposits.mesh != tables.mesh:
+        raise ValueError("deposits and tables must be on one mesh")
+    weights, n = deposits.density_weights(), deposits.particles
+    velocity = -convolve(tables.force, weights, tables.mesh) / n
+    power = _power(weights, tables.mesh)
+    pairs = deposits.products.reshape(len(deposits.products), -1).sum(axis=1) / PRODUCT_ONE
+    own = np.concatenate([[n - 2.0 * pairs.sum()], 2.0 * pairs])
+    energy = (tables.energy @ power - tables.energy_near @ own) / (2.0 * n)
+    laplacian = (tables.laplacian @ power - tables.laplacian_near @ own) / n
+    if external is not None:
+        velocity = np.concatenate([velocity, external.drift[None]])
+        energy = np.append(energy, np.sum(weights * external.value))
+        laplacian = np.append(laplacian, np.sum(weights * external.laplacian))
+    gram = _gram(velocity, weights, deposits.products)
+    work = np.full(len(energy), np.nan)
+    if deposits.flux is not None:
+        flux = deposits.flux.reshape(-1) * (tables.mesh.spacing / FLUX_ONE)
+        work = velocity.reshape(len(velocity), -1) @ flux
+    return Pairings(gram[None], energy[None], laplacian[None], work[None])
+
+
+def _power(weights: Array, mesh: Mesh) -> Array:
+    transform = scipy.fft.rfftn(weights, padded_lengths(mesh))
+    return np.asarray(transform.real**2 + transform.imag**2).reshape(-1)
+
+
+def _gram(velocity: Array, weights: Array, products: npt.NDArray[np.int64]) -> Array:
+    """Return sum_i V_k(X_i) . V_l(X_i) from node values (M, d, nodes...), counts (nodes...) and products (offsets, nodes...)."""
+    terms, dimension = velocity.shape[:2]
+    flat = velocity.reshape(terms, dimension, -1)
+    gram = _weighted(flat, weights.reshape(-1))
+    for offset, product in zip(neighbour_offsets(dimension), products, strict=True):
+        here, there = _ends(offset, weights.shape)
+        jump = velocity[(..., *there)] - velocity[(..., *here)]
+        gram -= _weighted(jump.reshape(terms, dimension, -1), product[here].reshape(-1) / PRODUCT_ONE)
+    return 0.5 * (gram + gram.T)
+
+
+def _weighted(flat: Array, weights: Array) -> Array:
+    terms = len(flat)
+    return np.asarray((flat * weights).reshape(terms, -1) @ flat.reshape(terms, -1).T)
+
+
+def _ends(offset: tuple[int, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return the index of all nodes a whose neighbour a + offset is on the mesh, and the index of those neighbours."""
+
+    def sides() -> Iterator[tuple[slice, slice]]:
+        for step, n in zip(offset, shape, strict=True):
+            low, high = max(0, -step), n - max(0, step)
+            yield slice(low, high), slice(low + step, high + step)
+
+    here, there = zip(*sides(), strict=True)
+    return here, there
