@@ -1,0 +1,84 @@
+"""Positions to deposits: what a slice leaves on the force mesh (docs/method.md, section 3)."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from ipsdist.model.deposits import Deposits, neighbour_offsets
+from ipsdist.model.mesh import Mesh
+
+__all__ = ["deposit", "deposit_flux"]
+
+Positions = npt.NDArray[np.float64]
+
+
+def _strides(mesh: Mesh) -> npt.NDArray[np.int64]:
+    return np.array([math.prod(mesh.shape[a + 1 :]) for a in range(mesh.dimension)], dtype=np.int64)
+
+
+def _layout(mesh: Mesh) -> tuple[float, npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return 1 / spacing, lower, shape, strides (d,) and the flat step to every corner (2**d,)."""
+    strides = _strides(mesh)
+    corners = np.arange(2**mesh.dimension)
+    steps = sum((corners >> a & 1) * strides[a] for a in range(mesh.dimension))
+    return 1.0 / mesh.spacing, np.array(mesh.lower), np.array(mesh.shape), strides, np.asarray(steps, dtype=np.int64)
+
+
+@lru_cache
+def _pairs(dimension: int) -> npt.NDArray[np.int64]:
+    """Return (K, 3): first corner, second corner and index in `neighbour_offsets` of every pair of corners of a cell."""
+    offsets = {offset: k for k, offset in enumerate(neighbour_offsets(dimension))}
+    corners = range(2**dimension)
+    found = []
+    for a in corners:
+        for b in corners:
+            offset = tuple((b >> axis & 1) - (a >> axis & 1) for axis in range(dimension))
+            if offset in offsets:
+                found.append((a, b, offsets[offset]))
+    return np.array(found, dtype=np.int64)
+
+
+def _checked(positions: npt.ArrayLike, mesh: Mesh) -> Positions:
+    x = np.ascontiguousarray(positions, dtype=np.float64)
+    if x.ndim != 2 or x.shape[1] != mesh.dimension:
+        raise ValueError(f"`positions` must be (N, {mesh.dimension}); got {x.shape}")
+    return x
+
+
+def _refuse(lost: int, particles: int) -> None:
+    if lost:
+        raise ValueError(f"`mesh` must hold every particle; {lost} of {particles} are off it; grow it with Mesh.grown")
+
+
+def deposit(positions: npt.ArrayLike, mesh: Mesh) -> Deposits:
+    """Return count and products of ``positions`` (N, d); chunks of them add to exactly the same integers.
+
+    Raises ValueError when a position is off the mesh or not finite.
+    """
+    from ipsdist.numerics.device import deposit as device
+
+    x = _checked(positions, mesh)
+    count = np.zeros(math.prod(mesh.shape), dtype=np.int64)
+    products = np.zeros((len(neighbour_offsets(mesh.dimension)), count.size), dtype=np.int64)
+    _refuse(device.deposit_products(x, *_layout(mesh), _pairs(mesh.dimension), count, products), len(x))
+    return Deposits(mesh, len(x), count.reshape(mesh.shape), products.reshape(-1, *mesh.shape))
+
+
+def deposit_flux(before: npt.ArrayLike, after: npt.ArrayLike, mesh: Mesh) -> tuple[npt.NDArray[np.int64], int]:
+    """Return the flux (d, nodes...) and the squared move from ``before`` to ``after`` (N, d), units as in `Deposits`.
+
+    The weights are those of ``before``, which the mesh must hold (ValueError); ``after`` may lie anywhere.
+    """
+    from ipsdist.numerics.device import deposit as device
+
+    x, y = _checked(before, mesh), _checked(after, mesh)
+    if x.shape != y.shape:
+        raise ValueError(f"`before` and `after` must be the same particles; got {x.shape} and {y.shape}")
+    flux = np.zeros((mesh.dimension, math.prod(mesh.shape)), dtype=np.int64)
+    squares = np.zeros(2, dtype=np.int64)
+    _refuse(device.deposit_flux(x, y, *_layout(mesh), flux, squares), len(x))
+    return flux.reshape(mesh.dimension, *mesh.shape), int(squares[0]) + (int(squares[1]) << 32)

@@ -1,0 +1,152 @@
+"""Strong form: least squares on the residual of the mean-field equation at the grid points ([S] eq. 17; docs/method.md, 4.1)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+from ipsdist.model.dictionary import Dictionary
+from ipsdist.model.errors import InputError
+from ipsdist.model.normal_equations import NormalEquations
+from ipsdist.model.system import Grid
+
+__all__ = ["strong_equations"]
+
+Array = npt.NDArray[np.float64]
+Spectrum = npt.NDArray[np.complex128]
+
+
+def strong_equations(
+    densities: Array,
+    times: npt.ArrayLike,
+    grid: Grid,
+    dictionary: Dictionary,
+    diffusion: float,
+    particles: int,
+    external: Array | None = None,
+) -> NormalEquations:
+    """Return the equations of the S - 1 panels of two neighbouring slices, energy included.
+
+    At the grid points x whose neighbours are all on the grid, and with h^d the volume of a cell, panel n holds
+
+        y   = (u_{n+1} - u_n) / D - (sigma^2 / 2) Lap u_n - div(u_n grad V),     D = t_{n+1} - t_n,
+        F_k = div(u_n (K_k * u_n)),     (K_k * u)(x) = sum_j K_k(j h) u(x - j h) h^d,
+        A_n = D h^d F F',  b_n = D h^d F y,  c_n = D h^d y'y,
+
+    with second-order centred differences, so that sums over panels approximate integrals over space and time. Each
+    panel reads its two slices alone, in arrays of one shape: blocks that share a slice give the same bits as the whole.
+
+    Parameters
+    ----------
+    densities : (S, points...) density at the grid points, integral 1.
+    times : (S,) increasing.
+    particles : particles behind the densities, replicas counted.
+    external : (d, points...) gradient of a known potential V at the grid points; None for none.
+
+    Raises InputError when the shapes disagree, the times do not increase or an axis of the grid has fewer than 2 cells.
+    """
+    when = np.asarray(times, dtype=np.float64)
+    _check(densities, when, grid)
+    spacing, volume = grid.spacing, math.prod(grid.spacing)
+    spectra = _kernel_spectra(grid, dictionary) * volume
+    terms, panels = len(dictionary), len(when) - 1
+    inner = tuple(n - 1 for n in grid.cells)
+    rows = np.empty((terms + 1, *inner))
+    products = np.empty((panels, terms + 1, terms + 1))
+    for n, duration in enumerate(np.diff(when)):
+        u = densities[n]
+        velocity = _convolve(spectra, u, grid)
+        rows[:-1] = _divergence(u * velocity, spacing)
+        rows[-1] = _inside(densities[n + 1] - u) / duration - 0.5 * diffusion * _laplacian(u, spacing)
+        if external is not None:
+            rows[-1] -= _divergence(u * external, spacing)
+        flat = rows.reshape(terms + 1, -1)
+        # einsum adds in an order of its own that depends on the shape alone; BLAS may follow the number of threads.
+        products[n] = np.einsum("kx,lx->kl", flat, flat) * (duration * volume)
+    return NormalEquations(
+        form="strong",
+        basis=dictionary.names,
+        gram=products[:, :-1, :-1].copy(),
+        moment=products[:, :-1, -1].copy(),
+        energy=products[:, -1, -1].copy(),
+        particles=particles,
+    )
+
+
+def _check(densities: Array, times: Array, grid: Grid) -> None:
+    points = tuple(n + 1 for n in grid.cells)
+    if min(grid.cells) < 2:
+        raise InputError("grid.cells", "must be at least 2 on every axis for the strong form", grid.cells, "raise grid.cells")
+    if times.ndim != 1 or densities.shape != (len(times), *points):
+        raise InputError(
+            "densities",
+            "must be one array (points...) for every time on the grid",
+            f"shape {densities.shape} for {times.size} times and {points} points",
+            "estimate them on the same [grid]",
+        )
+    if len(times) < 2 or not (np.diff(times) > 0).all():
+        raise InputError("times", "must be at least two and increase", f"{len(times)} times", "sort them and drop repeats")
+
+
+def _lengths(grid: Grid) -> list[int]:
+    """Transform lengths that keep the 2 n - 1 lags of n points from wrapping around onto the grid."""
+    return [scipy.fft.next_fast_len(2 * n + 1, real=True) for n in grid.cells]
+
+
+def _kernel_spectra(grid: Grid, dictionary: Dictionary) -> Spectrum:
+    """Return the real FFT of K_k(j h) = phi_k(|j h|) j h / |j h| over all lags of the grid (M, d, frequencies...).
+
+    K is odd, so it is 0 at lag 0 whatever phi(0).
+    """
+    lags = [np.arange(-n, n + 1) * h for n, h in zip(grid.cells, grid.spacing, strict=True)]
+    vectors = np.stack(np.meshgrid(*lags, indexing="ij"))
+    radii = np.sqrt((vectors**2).sum(axis=0))
+    towards = np.divide(vectors, radii, out=np.zeros_like(vectors), where=radii > 0)
+    lengths = _lengths(grid)
+    circular = np.zeros((len(dictionary), len(lags), *lengths))
+    index = np.ix_(*[np.arange(-n, n + 1) % m for n, m in zip(grid.cells, lengths, strict=True)])
+    circular[(..., *index)] = dictionary.values(radii)[:, None] * towards
+    return np.asarray(scipy.fft.rfftn(circular, axes=range(2, circular.ndim)))
+
+
+def _convolve(spectra: Spectrum, density: Array, grid: Grid) -> Array:
+    """Return the velocities K_k * u at the grid points (M, d, points...)."""
+    lengths, d = _lengths(grid), density.ndim
+    product = spectra * scipy.fft.rfftn(density, lengths)
+    whole = scipy.fft.irfftn(product, lengths, axes=range(-d, 0))
+    return np.asarray(whole[(..., *[slice(0, n + 1) for n in grid.cells])])
+
+
+def _shifted(values: Array, dimension: int, axis: int, by: int) -> Array:
+    """Return the values of the last ``dimension`` axes at the inner points, moved ``by`` points along ``axis``."""
+    index = [slice(1, -1)] * dimension
+    size = values.shape[values.ndim - dimension + axis]
+    index[axis] = slice(1 + by, size - 1 + by)
+    return values[(..., *index)]
+
+
+def _inside(values: Array) -> Array:
+    return _shifted(values, values.ndim, 0, 0)
+
+
+def _divergence(flux: Array, spacing: tuple[float, ...]) -> Array:
+    """Return the centred divergence of (..., d, points...) at the inner points (..., points - 2...)."""
+    d = len(spacing)
+    parts = [flux[(..., axis, *[slice(None)] * d)] for axis in range(d)]
+    slopes = [
+        (_shifted(f, d, axis, 1) - _shifted(f, d, axis, -1)) / (2.0 * h)
+        for axis, (f, h) in enumerate(zip(parts, spacing, strict=True))
+    ]
+    return np.asarray(sum(slopes))
+
+
+def _laplacian(values: Array, spacing: tuple[float, ...]) -> Array:
+    d = len(spacing)
+    curvatures = [
+        (_shifted(values, d, axis, 1) - 2.0 * _inside(values) + _shifted(values, d, axis, -1)) / h**2
+        for axis, h in enumerate(spacing)
+    ]
+    return np.asarray(sum(curvatures))

@@ -1,0 +1,106 @@
+"""The learnt kernel against the truth with its 95 % band, and its error ([S] Fig. 2 c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ipsdist.report.data import ReportData
+from ipsdist.report.figures.style import BAND, GREY, LEARNT, TRUTH, Array, Picture, figure, finite, pick, picture
+from ipsdist.report.terms import number, plain_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["kernel"]
+
+
+def kernel(data: ReportData) -> Picture:
+    """Draw phi(r) over the distances seen, the density of the distances in grey, and below it error and band width."""
+    known = data.kernel_true is not None
+    drawn = figure(4.7 if known else 3.7)
+    upper, lower = drawn.subplots(2, 1, sharex=True, height_ratios=(2.0, 1.0))
+    _curves(upper, data)
+    _spread(lower, data)
+    upper.set_ylabel(rf"kernel $\varphi(r)$ ({plain_label(data.length_unit)}/{plain_label(data.time_unit)})")
+    lower.set(xlabel=f"distance $r$ ({plain_label(data.length_unit)})", ylabel="size")
+    lower.margins(x=0)
+    handles, labels = upper.get_legend_handles_labels()
+    more, names = lower.get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside upper center", ncols=2)
+    lower.legend(more, names, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderpad=0.1)
+    columns = ("r", "learnt", "lower 95 %", "upper 95 %") + (("true", "absolute error") if known else ())
+    return picture(drawn, "kernel", "The interaction kernel", _caption(known), _alt(data), columns, _rows(data))
+
+
+def _curves(ax: Axes, data: ReportData) -> None:
+    if data.rho is not None:
+        grey = ax.twinx()
+        grey.fill_between(data.radii, data.rho, color="#DDDDDD", linewidth=0)
+        grey.set_ylim(0, 3.2 * float(finite(data.rho, 1.0).max() or 1.0))
+        grey.set_axis_off()
+        grey.set_zorder(ax.get_zorder() - 1)
+        ax.patch.set_visible(False)
+    ax.axhline(0, color=GREY, linewidth=0.6)
+    ax.fill_between(data.radii, data.kernel_lower, data.kernel_upper, color=BAND, linewidth=0, label="95 % band")
+    ax.plot(data.radii, data.kernel_value, label="learnt", **(LEARNT | {"linestyle": "-"}))
+    if data.kernel_true is not None:
+        ax.plot(data.radii, data.kernel_true, label="true", **TRUTH)
+    if data.rho is not None:
+        ax.fill_between([], [], color="#DDDDDD", label="pair distances seen (any scale)")
+    ax.set_ylim(*_range(data))
+
+
+def _range(data: ReportData) -> tuple[float, float]:
+    """Return limits that show the kernel where nearly all pairs are; a singular kernel may leave them near r = 0."""
+    curves = np.concatenate([c for c in (data.kernel_value, data.kernel_true) if c is not None])
+    whole = finite(curves)
+    low, high = float(whole.min()), float(whole.max())
+    if data.rho is not None and np.isfinite(data.rho).all() and data.rho.sum() > 0:
+        share = np.cumsum(data.rho) / data.rho.sum()
+        middle = finite(data.kernel_value[(share >= 0.05) & (share <= 0.995)])
+        if high - low > 4 * float(np.ptp(middle)) > 0:
+            low, high = float(middle.min()), float(middle.max())
+    margin = 0.07 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _spread(ax: Axes, data: ReportData) -> None:
+    half = (data.kernel_upper - data.kernel_lower) / 2
+    drawn = [half]
+    if data.kernel_true is not None:
+        error = np.abs(data.kernel_value - data.kernel_true)
+        drawn.append(error)
+        ax.plot(data.radii, error, color=LEARNT["color"], label="|learnt − true|")
+    ax.plot(data.radii, half, color=GREY, linestyle="--", label="half width of the band")
+    sizes = finite(np.concatenate(drawn))
+    if (sizes > 0).any():
+        ax.set_yscale("log")
+        ax.set_ylim(max(float(sizes[sizes > 0].min()), float(sizes.max()) * 1e-5), 2.0 * float(sizes.max()))
+
+
+def _rows(data: ReportData) -> list[tuple[object, ...]]:
+    columns: list[Array] = [data.radii, data.kernel_value, data.kernel_lower, data.kernel_upper]
+    if data.kernel_true is not None:
+        columns += [data.kernel_true, np.abs(data.kernel_value - data.kernel_true)]
+    return [tuple(float(c[j]) for c in columns) for j in pick(len(data.radii), 13)]
+
+
+def _caption(known: bool) -> str:
+    below = "its absolute error beside the half width of the band" if known else "the half width of the band"
+    return f"The learnt kernel with its 95 % band over the distances seen (their density in grey); below, {below}. Positive attracts."
+
+
+def _alt(data: ReportData) -> str:
+    ends = f"{number(float(data.radii[0]), 3)} to {number(float(data.radii[-1]), 3)}"
+    text = (
+        f"Kernel against distance r from {ends}. The learnt kernel goes from {number(float(data.kernel_value[0]), 3)} "
+        f"to {number(float(data.kernel_value[-1]), 3)}; the half width of its 95 % band is at most "
+        f"{number(float(finite(data.kernel_upper - data.kernel_lower).max()) / 2, 3)}."
+    )
+    if data.kernel_true is None:
+        return text
+    error = np.abs(data.kernel_value - data.kernel_true)
+    worst = int(np.nanargmax(error)) if np.isfinite(error).any() else 0
+    return f"{text} Its largest distance from the true kernel is {number(float(error[worst]), 3)}, at r = {number(float(data.radii[worst]), 3)}."

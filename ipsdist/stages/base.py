@@ -1,0 +1,153 @@
+"""A stage as a value, and the one loop that completes any of them: what is missing is done, what is done is kept."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ipsdist.config import RunConfig
+from ipsdist.runtime.executor import Executor
+from ipsdist.runtime.progress import Observer, Progress
+from ipsdist.storage import Store
+
+__all__ = ["Stage", "Task", "complete", "measured", "no_answer", "nothing_shared"]
+
+Tick = Callable[[float], None]
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one worker is asked to do: small enough to send, idempotent, committed by its own record."""
+
+    store: str
+    """Path of the store."""
+    stage: str
+    name: str
+    """Name of the task's record within the stage."""
+    fingerprint: str
+    config: RunConfig = field(repr=False)
+    index: tuple[int, ...]
+    """Which replica, which block: what the stage's ``do`` needs."""
+    work: float
+    """Units of work, for progress and plan."""
+    bytes: int
+    """Upper bound of the memory that the task's arrays take."""
+
+    @property
+    def record(self) -> str:
+        """Name of the commit record."""
+        return f"{self.stage}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the five words, as a value over which planning, resuming, progress and commit are written once."""
+
+    name: str
+    unit: str
+    """What its work is counted in."""
+    needs: Callable[[RunConfig], tuple[str, ...]]
+    """Stages that it reads; their fingerprints go into its own."""
+    keys: Callable[[RunConfig], Mapping[str, Any]]
+    """The configuration that decides its answer, JSON-able: goes into the fingerprint."""
+    tasks: Callable[[RunConfig, Mapping[str, Any], str, str], Sequence[Task]]
+    """(config, setup, store path, fingerprint) to the tasks, in the order in which their answers count."""
+    prepare: Callable[[Store, RunConfig], None]
+    """What the driver makes before the first task: the arrays that tasks share."""
+    do: Callable[[Task, Tick], Payload]
+    """Importable function that does one task on a worker, writes its arrays and returns its payload."""
+    finish: Callable[[Store, RunConfig, Sequence[Payload]], Payload]
+    """What the driver does when all tasks are done; its return is part of the stage's record."""
+
+
+def complete(
+    stage: Stage, store: Store, config: RunConfig, fingerprint: str, executor: Executor, observe: Observer
+) -> bool:
+    """Complete a stage; return False when the store already had it.
+
+    Tasks that a stopped run committed are not done again. Arrays of another fingerprint are discarded first.
+    """
+    done = store.record(f"{stage.name}/done")
+    if done is not None and done["fingerprint"] == fingerprint:
+        return False
+    begun = store.record(f"{stage.name}/begun")
+    if done is not None or (begun is not None and begun["fingerprint"] != fingerprint):
+        store.discard(stage.name)
+        begun = None
+    if begun is None:
+        stage.prepare(store, config)
+        store.commit(f"{stage.name}/begun", {"fingerprint": fingerprint})
+    clock = _Clock()
+    tasks = list(stage.tasks(config, store.attributes["setup"], str(store.path), fingerprint))
+    payloads = _run_tasks(stage, store, tasks, executor, observe)
+    answer = stage.finish(store, config, payloads)
+    cost = clock.cost()
+    cost["cpu_seconds"] += sum(p["cost"]["cpu_seconds"] for p in payloads if p["cost"]["process"] != os.getpid())
+    cost["peak_bytes"] = max([cost["peak_bytes"], *(p["cost"]["peak_bytes"] for p in payloads)])
+    store.commit(f"{stage.name}/done", {"fingerprint": fingerprint, "cost": cost, "work": sum(t.work for t in tasks), **answer})
+    return True
+
+
+def _run_tasks(
+    stage: Stage, store: Store, tasks: list[Task], executor: Executor, observe: Observer
+) -> list[Payload]:
+    """Run the tasks that have no record yet; return the payloads of all in the order of the tasks."""
+    payloads = {k: p for k, t in enumerate(tasks) if (p := store.record(t.record)) is not None}
+    pending = [k for k in range(len(tasks)) if k not in payloads]
+    total = sum(t.work for t in tasks)
+    share = {k: (tasks[k].work if k in payloads else 0.0) for k in range(len(tasks))}
+
+    def ticked(position: int, units: float) -> None:
+        share[pending[position]] = units
+        observe(Progress(stage.name, sum(share.values()), total, stage.unit))
+
+    observe(Progress(stage.name, sum(share.values()), total, stage.unit))
+    for position, payload in executor.run(stage.do, [tasks[k] for k in pending], stage=stage.name, observe=ticked):
+        payloads[pending[position]] = payload
+        ticked(position, tasks[pending[position]].work)
+    return [payloads[k] for k in range(len(tasks))]
+
+
+def measured(do: Callable[[Store, Task, Tick], Payload]) -> Callable[[Task, Tick], Payload]:
+    """Turn a function of an open store into a task function: open, do, measure, commit the record last."""
+
+    def task_function(task: Task, tick: Tick) -> Payload:
+        clock = _Clock()
+        store = Store.open(task.store, "r+")
+        payload = do(store, task, tick)
+        payload = {**payload, "cost": clock.cost() | {"process": os.getpid()}}
+        store.commit(task.record, payload)
+        return payload
+
+    task_function.__name__ = task_function.__qualname__ = do.__name__.removeprefix("_")
+    task_function.__module__ = do.__module__
+    task_function.__doc__ = do.__doc__
+    return task_function
+
+
+def no_answer(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
+    """Finish a stage whose tasks have written everything."""
+    return {}
+
+
+def nothing_shared(store: Store, config: RunConfig) -> None:
+    """Prepare a stage whose tasks own all that they write."""
+
+
+class _Clock:
+    """Wall and CPU seconds of this process since the start, and its peak memory."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def cost(self) -> dict[str, float]:
+        return {
+            "wall_seconds": time.perf_counter() - self.wall,
+            "cpu_seconds": time.process_time() - self.cpu,
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        }

@@ -1,0 +1,86 @@
+"""Blocks of slices, and the deposits of a block in the store: the hand-over from particles to everything after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import numpy as np
+
+from ipsdist.model.deposits import FLUX_ONE, MOVE_ONE, Deposits
+from ipsdist.model.errors import RunError
+from ipsdist.model.mesh import Mesh
+from ipsdist.storage import Store
+
+__all__ = ["Block", "block_record", "common_mesh", "load_block", "save_block", "slice_blocks"]
+
+_LENGTH = {1: 64, 2: 16, 3: 2}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Slices first .. stop - 1, written and committed together."""
+
+    number: int
+    first: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.first
+
+
+def slice_blocks(slices: int, dimension: int) -> list[Block]:
+    """Cut the slices into blocks; the cut depends on nothing but their number and the dimension, so that bits do not."""
+    length = _LENGTH[dimension]
+    return [Block(k, a, min(a + length, slices)) for k, a in enumerate(range(0, slices, length))]
+
+
+def block_group(replica: int, block: Block) -> str:
+    """Return the group of a block's deposits in the store."""
+    return f"particles/replica-{replica}/block-{block.number}"
+
+
+def block_record(replica: int, block: Block) -> str:
+    """Return the name of a block's commit record."""
+    return f"particles/replica-{replica}.block-{block.number}"
+
+
+def save_block(store: Store, replica: int, block: Block, deposits: Sequence[Deposits]) -> None:
+    """Write the deposits of a block (one per slice) on their common mesh, and commit its record, which places it."""
+    mesh = reduce(common_mesh, (d.mesh for d in deposits))
+    on = [d.on(mesh) for d in deposits]
+    group = block_group(replica, block)
+    axes = ("x", "y", "z")[: mesh.dimension]
+    store.write(f"{group}/count", np.stack([d.count for d in on]), dims=("slice", *axes), units="1")
+    store.write(f"{group}/products", np.stack([d.products for d in on]), dims=("slice", "offset", *axes), units="1")
+    if any(d.flux is not None for d in on):
+        still = np.zeros((mesh.dimension, *mesh.shape), dtype=np.int64)
+        flux = np.stack([still if d.flux is None else d.flux for d in on])
+        moves = np.array([-1 if d.squared_move is None else d.squared_move for d in on], dtype=np.int64)
+        store.write(f"{group}/flux", flux, dims=("slice", "space", *axes), units=f"spacing/{FLUX_ONE}")
+        store.write(f"{group}/squared_move", moves, dims=("slice",), units=f"spacing^2/{MOVE_ONE}")
+    placed = {"spacing": mesh.spacing, "lower": list(mesh.lower), "particles": deposits[0].particles}
+    store.commit(block_record(replica, block), placed)
+
+
+def load_block(store: Store, replica: int, block: Block, *, flux: bool = True) -> list[Deposits]:
+    """Read the deposits of a block, one per slice; ``flux=False`` leaves the displacements out."""
+    group = block_group(replica, block)
+    count, products = store.read(f"{group}/count"), store.read(f"{group}/products")
+    placed = store.record(block_record(replica, block))
+    if placed is None:
+        raise RunError(f"the store lacks the record of {group}; run `ipsdist simulate` on its directory")
+    mesh = Mesh(placed["spacing"], tuple(placed["lower"]), count.shape[1:])
+    slices = [Deposits(mesh, placed["particles"], c, p) for c, p in zip(count, products, strict=True)]
+    if not flux or not store.exists(f"{group}/flux"):
+        return slices
+    moved = zip(slices, store.read(f"{group}/flux"), store.read(f"{group}/squared_move"), strict=True)
+    return [s if move < 0 else replace(s, flux=f, squared_move=int(move)) for s, f, move in moved]
+
+
+def common_mesh(a: Mesh, b: Mesh) -> Mesh:
+    """Return the smallest mesh that contains both."""
+    lower = tuple(min(p, q) for p, q in zip(a.lower, b.lower, strict=True))
+    ends = [max(p + m, q + n) for p, m, q, n in zip(a.lower, a.shape, b.lower, b.shape, strict=True)]
+    return Mesh(a.spacing, lower, tuple(e - p for e, p in zip(ends, lower, strict=True)))

@@ -1,0 +1,86 @@
+"""Densities: the counts of all replicas of a slice added, then smoothed onto the grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ipsdist.config import RunConfig
+from ipsdist.model.deposits import Deposits
+from ipsdist.model.system import Grid
+from ipsdist.numerics.densities.estimate import estimate_density
+from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer
+from ipsdist.stages.blocks import common_mesh, load_block, slice_blocks
+from ipsdist.storage import Store
+
+__all__ = ["DENSITIES", "grid_of", "slice_totals"]
+
+
+def grid_of(setup: Mapping[str, Any]) -> Grid:
+    """Return the density grid that the setup of the run fixed."""
+    grid = setup["grid"]
+    return Grid(tuple(grid["lower"]), tuple(grid["upper"]), tuple(grid["cells"]))
+
+
+def slice_totals(store: Store, replicas: int, slices: int, dimension: int, number: int) -> list[Deposits]:
+    """Return the deposits of every slice of block ``number``, replicas added (integers: exact), without fluxes."""
+    block = slice_blocks(slices, dimension)[number]
+    totals = load_block(store, 0, block, flux=False)
+    for replica in range(1, replicas):
+        others = load_block(store, replica, block, flux=False)
+        meshes = [common_mesh(a.mesh, b.mesh) for a, b in zip(totals, others, strict=True)]
+        totals = [a.on(m) + b.on(m) for a, b, m in zip(totals, others, meshes, strict=True)]
+    return totals
+
+
+def _tasks(config: RunConfig, setup: Mapping[str, Any], store: str, fingerprint: str) -> Sequence[Task]:
+    grid, slices = grid_of(setup), setup["slices"]
+    points = math.prod(n + 1 for n in grid.cells)
+    return [
+        Task(store, "densities", f"block-{b.number}", fingerprint, config, (b.number,), len(b), 16 * points * len(b))
+        for b in slice_blocks(slices, len(grid.cells))
+    ]
+
+
+@measured
+def estimate_block(store: Store, task: Task, tick: Tick) -> Payload:
+    """Estimate the densities of one block of slices and write them as one chunk."""
+    setup, config = store.attributes["setup"], task.config
+    grid, slices = grid_of(setup), setup["slices"]
+    d = len(grid.cells)
+    block = slice_blocks(slices, d)[task.index[0]]
+    estimates = []
+    for done, total in enumerate(slice_totals(store, setup["replicas"], slices, d, block.number), start=1):
+        estimates.append(estimate_density(total, grid, config.density.bandwidth, config.density.bandwidth_factor))
+        tick(done)
+    store.write_region("densities/density", block.first, np.stack(estimates))
+    return {}
+
+
+def _prepare(store: Store, config: RunConfig) -> None:
+    """Make the array of all densities and its coordinates."""
+    setup = store.attributes["setup"]
+    grid, slices = grid_of(setup), setup["slices"]
+    axes, points = ("x", "y", "z")[: len(grid.cells)], tuple(n + 1 for n in grid.cells)
+    chunks = (len(slice_blocks(slices, len(points))[0]), *points)
+    shape, units = (slices, *points), f"length^-{len(points)}"
+    store.create_array("densities/density", shape, np.float64, ("slice", *axes), chunks, units=units)
+    for axis, coordinates in zip(axes, grid.axes(), strict=True):
+        store.write(f"densities/{axis}", coordinates, dims=(axis,), units="length")
+    store.write("densities/slice", np.asarray(setup["times"]), dims=("slice",), units="time")
+
+
+DENSITIES = Stage(
+    name="densities",
+    unit="slices",
+    needs=lambda config: ("particles",),
+    keys=lambda config: config.values("grid", "density"),
+    prepare=_prepare,
+    tasks=_tasks,
+    do=estimate_block,
+    finish=no_answer,
+    finish=_finish,
+)

@@ -1,0 +1,194 @@
+"""Equations: every slice paired with the dictionary, then joined to the normal equations of the form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ipsdist.config import RunConfig
+from ipsdist.model.dictionary import Dictionary
+from ipsdist.model.expression import Expression
+from ipsdist.model.mesh import Mesh
+from ipsdist.model.normal_equations import NormalEquations
+from ipsdist.numerics.equations.diffusion import Diffusion, richardson
+from ipsdist.numerics.equations.forms.action import action_equations
+from ipsdist.numerics.equations.forms.likelihood import likelihood_equations
+from ipsdist.numerics.equations.forms.strong import strong_equations
+from ipsdist.numerics.equations.pairings import Pairings, pair_slice, stack
+from ipsdist.numerics.equations.tables import ExternalTables, PairTables, external_tables, pair_tables
+from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, nothing_shared
+from ipsdist.stages.blocks import load_block, slice_blocks
+from ipsdist.stages.densities import grid_of
+from ipsdist.storage import Store
+
+__all__ = ["EQUATIONS", "load_diffusion", "load_equations"]
+
+_PARTS = ("gram", "energy", "laplacian", "work")
+
+
+def _tasks(config: RunConfig, setup: Mapping[str, Any], store: str, fingerprint: str) -> Sequence[Task]:
+    blocks = slice_blocks(setup["slices"], setup["dimension"])
+    replicas = 1 if config.form == "strong" else setup["replicas"]
+    terms = len(config.dictionary.terms)
+    return [
+        Task(store, "equations", f"replica-{r}.block-{b.number}", fingerprint, config, (r, b.number), len(b), 8 * terms**2)
+        for r in range(replicas)
+        for b in blocks
+    ]
+
+
+@measured
+def assemble_block(store: Store, task: Task, tick: Tick) -> Payload:
+    """Assemble one block of slices of one replica (strong form: of the densities of all replicas)."""
+    if task.config.form == "strong":
+        _strong_block(store, task)
+    else:
+        _pair_block(store, task, tick)
+    return {}
+
+
+def _pair_block(store: Store, task: Task, tick: Tick) -> None:
+    setup, (replica, number) = store.attributes["setup"], task.index
+    block = slice_blocks(setup["slices"], setup["dimension"])[number]
+    system = task.config.system_value()
+    parts: list[Pairings] = []
+    for deposits in load_block(store, replica, block):
+        tables, external = _tables(task.config.terms(), system.potential, deposits.mesh)
+        parts.append(pair_slice(deposits, tables, external))
+        tick(len(parts))
+    whole = stack(parts)
+    dims = {"gram": ("slice", "term", "other_term")}
+    for name in _PARTS:
+        path = f"equations/replica-{replica}/block-{number}/{name}"
+        store.write(path, getattr(whole, name), dims=dims.get(name, ("slice", "term")))
+
+
+@lru_cache(maxsize=2)
+def _tables(
+    dictionary: Dictionary, potential: Expression | None, mesh: Mesh
+) -> tuple[PairTables, ExternalTables | None]:
+    """Tabulate once for all slices on one mesh; neighbouring blocks mostly share it."""
+    return pair_tables(dictionary, mesh), None if potential is None else external_tables(potential, mesh)
+
+
+def _strong_block(store: Store, task: Task) -> None:
+    setup, number = store.attributes["setup"], task.index[1]
+    block = slice_blocks(setup["slices"], setup["dimension"])[number]
+    until = min(block.stop + 1, setup["slices"])
+    system, times = task.config.system_value(), np.asarray(setup["times"])
+    equations = strong_equations(
+        store.read("densities/density", slice(block.first, until)),
+        times[block.first : until],
+        grid_of(setup),
+        task.config.terms(),
+        system.diffusion,
+        particles=setup["particles"] * setup["replicas"],
+        external=system.potential,
+    )
+    _write(store, f"equations/replica-0/block-{number}", equations)
+
+
+def _write(store: Store, group: str, equations: NormalEquations) -> None:
+    store.write(f"{group}/gram", equations.gram, dims=("panel", "term", "other_term"))
+    store.write(f"{group}/moment", equations.moment, dims=("panel", "term"))
+    if equations.energy is not None:
+        store.write(f"{group}/energy", equations.energy, dims=("panel",))
+
+
+def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
+    """Join slices to panels, replica after replica: the only place where floats of different tasks meet, in fixed order."""
+    setup = store.attributes["setup"]
+    blocks = slice_blocks(setup["slices"], setup["dimension"])
+    diffusion = _diffusion(store, config, blocks_of=[b.number for b in blocks])
+    replicas = []
+    for r in range(1 if config.form == "strong" else setup["replicas"]):
+        groups = [f"equations/replica-{r}/block-{b.number}" for b in blocks]
+        replicas.append(_join(store, config, groups, diffusion.value))
+    equations = _replicas_joined(replicas)
+    _write(store, "equations", equations)
+    return {
+        "form": equations.form,
+        "basis": list(equations.basis),
+        "particles": equations.particles,
+        "diffusion": {"value": diffusion.value, "standard_error": diffusion.standard_error},
+    }
+
+
+def _join(store: Store, config: RunConfig, groups: Sequence[str], diffusion: float) -> NormalEquations:
+    setup = store.attributes["setup"]
+    basis, times, n = config.terms().names, np.asarray(setup["times"]), setup["particles"]
+    if config.form == "strong":
+        parts = [[store.read(f"{g}/{name}") for g in groups] for name in ("gram", "moment", "energy")]
+        gram, moment, energy = (np.concatenate(p) for p in parts)
+        return NormalEquations("strong", basis, gram, moment, energy, n * setup["replicas"])
+    pairings = Pairings(*(np.concatenate([store.read(f"{g}/{name}") for g in groups]) for name in _PARTS))
+    if config.form == "likelihood":
+        return likelihood_equations(pairings, times, basis=basis, particles=n)
+    return action_equations(
+        pairings, times, basis=basis, diffusion=diffusion, quadrature=config.fit.quadrature, particles=n
+    )
+
+
+def _replicas_joined(replicas: Sequence[NormalEquations]) -> NormalEquations:
+    """Put the panels of the replicas one after the other; the particles behind them add."""
+    first = replicas[0]
+    return NormalEquations(
+        first.form,
+        first.basis,
+        np.concatenate([e.gram for e in replicas]),
+        np.concatenate([e.moment for e in replicas]),
+        None if first.energy is None else np.concatenate([e.energy for e in replicas if e.energy is not None]),
+        sum(e.particles for e in replicas),
+    )
+
+
+def _diffusion(store: Store, config: RunConfig, blocks_of: Sequence[int]) -> Diffusion:
+    """Return sigma^2: what the run file says, else the Richardson value of the labelled displacements."""
+    if config.system.diffusion is not None:
+        return Diffusion(float(config.system.diffusion), None)
+    setup = store.attributes["setup"]
+    moves = np.concatenate([store.read(f"particles/replica-0/block-{b}/squared_move") for b in blocks_of])
+    record = store.record("particles/done") or {}
+    return richardson(
+        np.asarray(setup["times"]),
+        moves[:-1],
+        np.asarray(record["squared_move_two_apart"]),
+        spacing=setup["spacing"],
+        particles=setup["particles"],
+        dimension=setup["dimension"],
+    )
+
+
+def load_equations(store: Store) -> NormalEquations:
+    """Read the normal equations of a store."""
+    record = store.record("equations/done") or {}
+    energy = store.read("equations/energy") if store.exists("equations/energy") else None
+    return NormalEquations(
+        record["form"],
+        tuple(record["basis"]),
+        store.read("equations/gram"),
+        store.read("equations/moment"),
+        energy,
+        record["particles"],
+    )
+
+
+def load_diffusion(store: Store) -> Diffusion:
+    """Read sigma^2 with its standard error (None where it was given)."""
+    record = store.record("equations/done") or {}
+    return Diffusion(record["diffusion"]["value"], record["diffusion"]["standard_error"])
+
+
+EQUATIONS = Stage(
+    name="equations",
+    unit="slices",
+    needs=lambda config: ("particles", "densities") if config.form == "strong" else ("particles",),
+    keys=lambda config: {**config.values("dictionary"), "form": config.form, "quadrature": config.fit.quadrature},
+    prepare=nothing_shared,
+    tasks=_tasks,
+    do=assemble_block,
+    finish=_finish,
+)

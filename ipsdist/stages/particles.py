@@ -1,0 +1,212 @@
+"""Particles: step every replica (or read those that others made) and leave deposits of every slice in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ipsdist.config import RunConfig
+from ipsdist.model.deposits import Deposits
+from ipsdist.model.mesh import Mesh
+from ipsdist.model.system import FromArray, InitialLaw
+from ipsdist.numerics.densities.deposit import deposit, deposit_flux
+from ipsdist.numerics.particles.initial import sample
+from ipsdist.numerics.particles.stepping import State, Stepper
+from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer, nothing_shared
+from ipsdist.stages.blocks import Block, block_record, save_block, slice_blocks
+from ipsdist.storage import Store
+
+__all__ = ["INPUT_INITIAL", "INPUT_POSITIONS", "PARTICLES", "initial_positions"]
+
+INPUT_POSITIONS = "input/positions"
+"""Positions that others made, (time, particle, space)."""
+INPUT_INITIAL = "input/initial"
+"""Initial positions from a file, (particle, space)."""
+
+Positions = npt.NDArray[np.float64]
+
+
+def initial_positions(law: InitialLaw, config: RunConfig, replica: int, count: int | None = None) -> Positions:
+    """Return the first ``count`` initial positions of a replica (count, d); all of them by default."""
+    system = config.system_value()
+    n = system.particles if count is None else min(count, system.particles)
+    positions, chunk = np.empty((n, system.dimension)), config.run.chunk
+    for first in range(0, n, chunk):
+        stop = min(first + chunk, n)
+        positions[first:stop] = sample(law, system.dimension, config.run.seed, replica, first, stop - first)
+    return positions
+
+
+def _tasks(config: RunConfig, setup: Mapping[str, Any], store: str, fingerprint: str) -> Sequence[Task]:
+    n, d = setup["particles"], setup["dimension"]
+    if config.data.source == "import":
+        blocks = slice_blocks(setup["slices"], d)
+        size = 8 * n * d * (len(blocks[0]) + 1)
+        return [
+            Task(store, "particles", f"replica-0.read-{b.number}", fingerprint, config, (b.number,), n * len(b), size)
+            for b in blocks
+        ]
+    steps = config.times().steps
+    return [
+        Task(store, "particles", f"replica-{r}", fingerprint, config, (r,), float(n) * steps, 4 * 8 * n * d)
+        for r in range(setup["replicas"])
+    ]
+
+
+@measured
+def make_particles(store: Store, task: Task, tick: Tick) -> Payload:
+    """Do one task: step a whole replica, or deposit one block of slices that others made."""
+    if task.config.data.source == "import":
+        return _read_block(store, task)
+    return _step_replica(store, task, tick)
+
+
+def _step_replica(store: Store, task: Task, tick: Tick) -> Payload:
+    """Step one replica from its last committed block on; deposits are made while stepping, nothing else is kept."""
+    config, (replica,) = task.config, task.index
+    system, times, setup = config.system_value(), config.times(), store.attributes["setup"]
+    stepper = Stepper(
+        system,
+        step=times.step,
+        seed=config.run.seed,
+        replica=replica,
+        spacing=setup["spacing"],
+        force=setup["force"],
+        chunk=config.run.chunk,
+    )
+    blocks = slice_blocks(times.slices, system.dimension)
+    done = _committed(store, replica, blocks)
+    if len(done) == len(blocks):
+        return {}
+    if done:
+        state = _restored(store, replica, done, times.observe_every, stepper)
+    else:
+        state = stepper.start(_start(store, config, replica))
+    kept = _Kept(store, config, replica)
+    for block in blocks[len(done) :]:
+        deposits = []
+        for number in range(block.first, block.stop):
+            kept.keep(number, state.positions)
+            last = number == times.slices - 1
+            deposits.append(_observe(stepper, state, 0 if last else times.observe_every, labelled=config.data.labelled))
+            tick(float(system.particles) * state.step)
+        _save_checkpoint(store, replica, block, state)
+        save_block(store, replica, block, deposits)
+    return {}
+
+
+def _observe(stepper: Stepper, state: State, steps: int, *, labelled: bool) -> Deposits:
+    """Deposit the slice at hand, step to the next one, and add the displacements between the two."""
+    here = deposit(state.positions, state.mesh)
+    if steps == 0:
+        return here
+    before = state.positions.copy() if labelled else None
+    stepper.advance(state, steps)
+    if before is None:
+        return here
+    flux, squared = deposit_flux(before, state.positions, state.mesh)
+    return replace(here.on(state.mesh), flux=flux, squared_move=squared)
+
+
+def _start(store: Store, config: RunConfig, replica: int) -> Positions:
+    law = config.initial_law()
+    if law is None:
+        law = FromArray(store.read(INPUT_INITIAL))
+    return initial_positions(law, config, replica)
+
+
+def _committed(store: Store, replica: int, blocks: Sequence[Block]) -> list[Block]:
+    done = []
+    for block in blocks:
+        if store.record(block_record(replica, block)) is None:
+            break
+        done.append(block)
+    return done
+
+
+def _checkpoint(replica: int, block: Block) -> str:
+    # Two slots in turn: the one that the last record names is never the one being written.
+    return f"particles/replica-{replica}/checkpoint-{block.number % 2}"
+
+
+def _save_checkpoint(store: Store, replica: int, block: Block, state: State) -> None:
+    """Keep the state after a block. The mesh is part of it: its extent remembers the past."""
+    group = _checkpoint(replica, block)
+    store.write(f"{group}/positions", state.positions, dims=("particle", "space"), units="length", compress=False)
+    placed = np.array([*state.mesh.lower, *state.mesh.shape], dtype=np.int64)
+    store.write(f"{group}/mesh", placed, dims=("lower_then_shape",), units="spacing")
+
+
+def _restored(store: Store, replica: int, done: Sequence[Block], every: int, stepper: Stepper) -> State:
+    group = _checkpoint(replica, done[-1])
+    placed = [int(k) for k in store.read(f"{group}/mesh")]
+    d = len(placed) // 2
+    mesh = Mesh(stepper.spacing, tuple(placed[:d]), tuple(placed[d:]))
+    return stepper.restore(store.read(f"{group}/positions"), done[-1].stop * every, mesh)
+
+
+class _Kept:
+    """Writes the positions at the slices that the run file names."""
+
+    def __init__(self, store: Store, config: RunConfig, replica: int) -> None:
+        times = config.times()
+        interval = times.step * times.observe_every
+        self._slices = {round(t / interval) for t in config.time.positions_at}
+        self._store, self._group = store, f"particles/replica-{replica}"
+
+    def keep(self, number: int, positions: Positions) -> None:
+        if number in self._slices:
+            name = f"{self._group}/positions-{number}"
+            self._store.write(name, positions, dims=("particle", "space"), units="length", compress=False)
+
+
+def _read_block(store: Store, task: Task) -> Payload:
+    """Deposit one block of imported slices; with labels, the displacements to the next slice and to the one after."""
+    setup, (number,) = store.attributes["setup"], task.index
+    block = slice_blocks(setup["slices"], setup["dimension"])[number]
+    window: dict[int, Positions] = {}
+
+    def at(k: int) -> Positions:
+        if k not in window:
+            for old in [o for o in window if o < k - 2]:
+                del window[old]
+            window[k] = store.read(INPUT_POSITIONS, slice(k, k + 1))[0]
+        return window[k]
+
+    corners = [(at(k).min(axis=0), at(k).max(axis=0)) for k in range(block.first, block.stop)]
+    lowest, highest = (np.stack(c) for c in zip(*corners, strict=True))
+    mesh = Mesh.around(lowest.min(axis=0), highest.max(axis=0), setup["spacing"])
+    window.clear()
+    deposits, two_apart = [], []
+    for k in range(block.first, block.stop):
+        here = deposit(at(k), mesh)
+        if setup["labelled"] and k + 1 < setup["slices"]:
+            flux, squared = deposit_flux(at(k), at(k + 1), mesh)
+            here = replace(here, flux=flux, squared_move=squared)
+        if setup["labelled"] and k + 2 < setup["slices"]:
+            two_apart.append(float(np.sum((at(k + 2) - at(k)) ** 2)))
+        deposits.append(here)
+    save_block(store, 0, block, deposits)
+    return {"squared_move_two_apart": two_apart}
+
+
+def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
+    if config.data.source != "import":
+        return no_answer(store, config, payloads)
+    return {"squared_move_two_apart": [s for p in payloads for s in p["squared_move_two_apart"]]}
+
+
+PARTICLES = Stage(
+    name="particles",
+    unit="particle-steps",
+    needs=lambda config: (),
+    keys=lambda config: config.values("system", "time", "initial", "data", "force", "run.seed"),
+    prepare=nothing_shared,
+    tasks=_tasks,
+    do=make_particles,
+    finish=_finish,
+)
