@@ -31,11 +31,12 @@ def two_phase(
     diffusion: float,
     seed: int,
     alpha: float = 0.3,
-    penalty: float = 0.0,
+    penalty: float = 0.01,
     scale_columns: bool = True,
     sampled_fraction: float = 0.3,
     iterations: int = 50,
     importance: bool = True,
+    penalize_refit: bool = False,
     keep: int = 5,
 ) -> Fit:
     """Return the terms that the two phases keep, refitted on all panels.
@@ -44,14 +45,19 @@ def two_phase(
     ``scale_columns``), repeat: draw panels with probability proportional to their error at z, without replacement; take z
     from the drawn panels, unweighted, over the unmasked terms; keep those with |z_k s_k| >= alpha max_j |z_j s_j|. What is
     masked stays masked. It ends when 5 draws in a row change nothing, when nothing is left (a penalty near 1) or after
-    ``iterations``. Phase II: the mask frozen, z from all panels. Both minimise z'Az/2 - b'z plus the L1 penalty.
-    The answer is a function of the equations and the seed.
+    ``iterations``. Phase II: the mask frozen, z from all panels. z minimises z'Az/2 - b'z plus the L1 penalty, which
+    Phase II leaves out unless ``penalize_refit``. The answer is a function of the equations and the seed.
+
+    The penalty does the work that the threshold alone cannot. The columns of a usual dictionary are so nearly collinear
+    (condition 3e11 for cubic) that plain least squares puts all its weight on the combinations that the data do not see,
+    and the largest scaled coefficients are theirs.
 
     Parameters
     ----------
     diffusion : sigma**2, for the errors of the action and likelihood forms.
     alpha : threshold, in [0, 1].
     penalty : L1 weight on the scaled coefficients, as a share of the smallest weight that leaves no term; in [0, 1].
+    penalize_refit : keep the penalty in Phase II, as [S] eq. 21 has it; a single term then comes out smaller by this share.
     sampled_fraction : share of the panels drawn in each iteration, in (0, 1].
     importance : draw by error ([S] eq. 18); False draws evenly.
     keep : number of runners-up: models with one kept term swapped for another, by their misfit over all panels less that
@@ -60,11 +66,11 @@ def two_phase(
     Raises InputError for a parameter out of its range.
     """
     _check(alpha, penalty, sampled_fraction, iterations)
-    scaled = _Scaled.of(equations, penalty, scale_columns)
+    scaled = _Scaled.of(equations, penalty, scale_columns, penalize_refit)
     history = _phase_one(scaled, seed, alpha, sampled_fraction, iterations, importance)
     mask = np.array(history[-1].mask)
     terms = tuple(int(k) for k in np.flatnonzero(mask))
-    coefficients = (scaled.solve(np.arange(equations.panels), mask) / scaled.scale)[list(terms)]
+    coefficients = (scaled.refit(mask) / scaled.scale)[list(terms)]
     return Fit(
         basis=equations.basis,
         terms=terms,
@@ -81,7 +87,7 @@ def _check(alpha: float, penalty: float, sampled_fraction: float, iterations: in
     if not 0 <= alpha <= 1:
         raise InputError("fit.alpha", "must lie in [0, 1]", alpha, "0.3 on scaled columns is the usual choice")
     if not 0 <= penalty <= 1:
-        raise InputError("fit.penalty", "must lie in [0, 1]", penalty, "0 is the usual choice; 1 leaves no term")
+        raise InputError("fit.penalty", "must lie in [0, 1]", penalty, "0.01 is the usual choice; 1 leaves no term")
     if not 0 < sampled_fraction <= 1:
         raise InputError("fit.sampled_fraction", "must lie in (0, 1]", sampled_fraction, "0.3 is the usual choice")
     if iterations < 1:
@@ -96,24 +102,25 @@ class _Scaled:
     scale: Array
     """(M,) scaled coefficient = scale * coefficient."""
     penalty: float
+    refit_penalty: float
 
     @classmethod
-    def of(cls, equations: NormalEquations, penalty: float, scale_columns: bool) -> _Scaled:
+    def of(cls, equations: NormalEquations, penalty: float, scale_columns: bool, penalize_refit: bool) -> _Scaled:
         """Scale every column to unit norm over all panels (a column of zeros keeps its own)."""
         scale = np.ones(len(equations.basis))
         if scale_columns:
             norm = np.sqrt(np.diag(equations.gram.sum(axis=0)))
             scale = np.where(norm > 0, norm, 1.0)
-        return cls(equations.change_basis(np.diag(1 / scale), equations.basis), scale, penalty)
+        scaled = equations.change_basis(np.diag(1 / scale), equations.basis)
+        return cls(scaled, scale, penalty, penalty if penalize_refit else 0.0)
 
     def solve(self, panels: npt.NDArray[np.intp], mask: Mask) -> Array:
-        """Return the scaled coefficients (M,) from the panels of these indices; masked ones are 0."""
-        kept = np.flatnonzero(mask)
-        gram = self.equations.gram[panels].sum(axis=0)[np.ix_(kept, kept)]
-        moment = self.equations.moment[panels].sum(axis=0)[kept]
-        z = np.zeros(len(mask))
-        z[kept] = lasso(gram, moment, self.penalty * float(np.abs(moment).max(initial=0.0)))
-        return z
+        """Return the scaled coefficients (M,) of Phase I from the panels of these indices; masked ones are 0."""
+        return _minimise(self.equations.take(panels).total(), mask, self.penalty)
+
+    def refit(self, mask: Mask) -> Array:
+        """Return the scaled coefficients (M,) of Phase II from all panels; masked ones are 0."""
+        return _minimise(self.equations.total(), mask, self.refit_penalty)
 
     def errors(self, z: Array) -> Array:
         """Return the error of every panel at z (P,), at least 0, in the units of the form.
@@ -129,6 +136,14 @@ class _Scaled:
         regular = gram + np.where(level > 0, level, 1.0)[:, None, None] * np.eye(m)
         whitened = np.linalg.solve(regular, score[..., None])[..., 0]
         return np.maximum(np.einsum("nk,nk->n", score, whitened), 0.0)
+
+
+def _minimise(total: NormalEquations, mask: Mask, penalty: float) -> Array:
+    kept = np.flatnonzero(mask)
+    gram, moment = total.gram[0][np.ix_(kept, kept)], total.moment[0][kept]
+    z = np.zeros(len(mask))
+    z[kept] = lasso(gram, moment, penalty * float(np.abs(moment).max(initial=0.0)))
+    return z
 
 
 def _phase_one(
@@ -172,19 +187,18 @@ def _draw(random: np.random.Generator, weights: Array, size: int) -> npt.NDArray
 
 def _swapped(scaled: _Scaled, mask: Mask, diffusion: float) -> tuple[Candidate, ...]:
     """Return the models with one kept term swapped for a dropped one, best first."""
-    every = np.arange(scaled.equations.panels)
     total = scaled.equations.total()
 
     def misfit(z: Array) -> float:
         return float(total.misfit(z)[0]) / diffusion
 
-    chosen = misfit(scaled.solve(every, mask))
+    chosen = misfit(scaled.refit(mask))
     found = []
     for out in np.flatnonzero(mask):
         for into in np.flatnonzero(~mask):
             other = mask.copy()
             other[out], other[into] = False, True
-            z = scaled.solve(every, other)
+            z = scaled.refit(other)
             terms = tuple(int(k) for k in np.flatnonzero(other))
             values = tuple(float(c) for c in (z / scaled.scale)[list(terms)])
             found.append(Candidate(terms, values, misfit(z) - chosen))

@@ -50,7 +50,9 @@ class Expression:
         """Evaluate with one array a variable; broadcast, float64; inf and nan where the formula has no value."""
         arrays = [np.asarray(v, dtype=np.float64, order="C") for v in values]
         if len(arrays) != len(self.variables):
-            raise TypeError(f"{self.text} takes {len(self.variables)} arrays ({', '.join(self.variables)}); got {len(arrays)}")
+            raise TypeError(
+                f"{self.text} takes {len(self.variables)} arrays ({', '.join(self.variables)}); got {len(arrays)}"
+            )
         shape = np.broadcast_shapes(*(a.shape for a in arrays))
         result = evaluate(self.tree, dict(zip(self.variables, arrays, strict=True)))
         # A constant has no shape of its own, and a bare variable must not hand out the caller's array.

@@ -35,7 +35,9 @@ class NormalEquations:
     def __post_init__(self) -> None:
         panels, terms = self.moment.shape
         if self.gram.shape != (panels, terms, terms) or len(self.basis) != terms:
-            raise ValueError(f"`gram` must be {(panels, terms, terms)} and `basis` {terms} names; got {self.gram.shape}, {len(self.basis)}")
+            raise ValueError(
+                f"`gram` must be {(panels, terms, terms)} and `basis` {terms} names; got {self.gram.shape}, {len(self.basis)}"
+            )
 
     def __add__(self, other: NormalEquations) -> NormalEquations:
         """Add panel by panel: another replica or run of the same form and basis."""
@@ -62,7 +64,9 @@ class NormalEquations:
     def total(self) -> NormalEquations:
         """Return the sum over panels as equations of one panel."""
         energy = None if self.energy is None else self.energy.sum(keepdims=True)
-        return replace(self, gram=self.gram.sum(0, keepdims=True), moment=self.moment.sum(0, keepdims=True), energy=energy)
+        return replace(
+            self, gram=self.gram.sum(0, keepdims=True), moment=self.moment.sum(0, keepdims=True), energy=energy
+        )
 
     def take(self, panels: npt.ArrayLike) -> NormalEquations:
         """Return the equations of the panels with these indices (or this mask)."""

@@ -98,8 +98,6 @@ def antiderivative(tree: Node, variables: tuple[str, ...]) -> Node | None:
         return None
 
 
-
-
 def _simple(tree: Node, variable: str) -> bool:
     """Tell whether a tree is c * r**p * (at most two of exp, sin, cos of linear arguments), p whole beside those."""
     found = _factors(tree, variable)

@@ -30,7 +30,9 @@ _MAX_EXPONENT = 64
 _MAX_DIGITS = 100
 """Constants, folded ones too, are 0 or between 1e-100 and 1e100 in size."""
 
-_TOKEN = re.compile(r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<operator>\*\*|[-+*/(),])")
+_TOKEN = re.compile(
+    r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<operator>\*\*|[-+*/(),])"
+)
 _OPERATORS: dict[type[ast.operator], Literal["+", "-", "*", "/"]] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/",
 }  # fmt: skip
@@ -115,7 +117,7 @@ def power(base: Node, exponent: Fraction) -> Node:
     if isinstance(base, Number) and exponent.denominator == 1:
         if base.value and abs(float(exponent) * math.log10(abs(base.value))) > _MAX_DIGITS:
             raise OverflowError
-        return Number(base.value ** exponent.numerator)
+        return Number(base.value**exponent.numerator)
     return Power(base, exponent)
 
 
@@ -206,11 +208,12 @@ class _Reader:
         raise self.refuse("is not a formula", _allowed(self.variables))
 
     def number(self, literal: str) -> Number:
-        size = float(literal)
-        if size != 0 and not 10.0**-_MAX_DIGITS <= size <= 10.0**_MAX_DIGITS:
+        # Judged as float before it is made exact: Fraction would build the power of ten of 1e999999999, of 0e999999999 too.
+        if not re.search("[1-9]", literal.lower().partition("e")[0]):
+            return Number(Fraction(0))
+        if not 10.0**-_MAX_DIGITS <= float(literal) <= 10.0**_MAX_DIGITS:
             raise self.refuse(f"must use numbers between 1e-{_MAX_DIGITS} and 1e{_MAX_DIGITS}")
-        # A zero such as 0e999999999 must not reach Fraction, which would build the power of ten.
-        return Number(Fraction(literal) if size != 0 else Fraction(0))
+        return Number(Fraction(literal))
 
     def operation(self, operator: ast.operator, left: Node, right: Node) -> Node:
         try:
@@ -330,7 +333,8 @@ def _write_source(node: Node, variables: Mapping[str, str]) -> str:
 def _power_source(base: str, exponent: Fraction, repeat: bool) -> str:
     # Roots and products round correctly and are several times faster than pow; a long base is not written twice.
     if exponent.denominator == 1:
-        return f"({base}**{exponent.numerator})" if exponent > 0 else f"(1.0 / {base}**{-exponent.numerator})"
+        whole_power = f"{base}**{abs(exponent.numerator)}" if abs(exponent) != 1 else base
+        return f"({whole_power})" if exponent > 0 else f"(1.0 / {whole_power})"
     if exponent.denominator == 2 and (repeat or abs(exponent) == Fraction(1, 2)):
         whole = abs(exponent.numerator) // 2
         factor = "" if whole == 0 else f"{base} * " if whole == 1 else f"{base}**{whole} * "

@@ -122,5 +122,3 @@ def convolve(spectra: Spectrum, weights: Array, mesh: Mesh) -> Array:
     product = spectra * scipy.fft.rfftn(weights, lengths, axes=axes)
     whole = scipy.fft.irfftn(product, lengths, axes=axes)
     return np.ascontiguousarray(whole[(..., *[slice(0, n) for n in mesh.shape])])
-
-

@@ -20,11 +20,11 @@ Tick = Callable[[float], None]
 class Executor(Protocol):
     """Carries out the tasks of a stage; a context manager that leaves nothing running behind it.
 
-    ``run`` calls ``function(task, tick)`` once for every task, wherever it likes, and yields (index of the task,
-    result) as they finish. ``function`` is importable and a task is small and pickles: paths and indices, no arrays. The
-    same task may be done twice (a worker that died), so it must do the same thing each time. ``observe(index, done)``
-    hears of progress, in the thread of the caller; the last word of a task comes before its result. An error in a task is
-    raised here as itself, and the remaining tasks are cancelled; so are they when the iterator is closed.
+    ``run`` calls ``function(task, tick)`` for every task, wherever it likes, and yields (index of the task, result)
+    as they finish. ``function`` is importable and a task is small and pickles: paths and indices, no arrays. The same
+    task may be done twice (a worker that died), so it must do the same thing each time. ``observe(index, done)``
+    hears of progress, in the thread of the caller; the last word of a task comes before its result. An error in a
+    task is raised here as itself, and the remaining tasks are cancelled; so are they when the iterator is closed.
     """
 
     name: str
@@ -53,11 +53,16 @@ class SerialExecutor:
     workers = 0
 
     def __init__(self, pickle_tasks: bool = False) -> None:
-        """With ``pickle_tasks`` everything crosses pickle as it would on a cluster, so that tests see what would break."""
+        """With ``pickle_tasks`` everything crosses pickle as on a cluster, so that tests see what would break there."""
         self._copy: Callable[[Any], Any] = _through_pickle if pickle_tasks else _as_is
 
     def run(
-        self, function: Callable[[T, Tick], R], tasks: Sequence[T], *, stage: str, observe: Callable[[int, float], None]
+        self,
+        function: Callable[[T, Tick], R],
+        tasks: Sequence[T],
+        *,
+        stage: str,  # noqa: ARG002  part of the contract; names the tasks on a dashboard
+        observe: Callable[[int, float], None],
     ) -> Iterator[tuple[int, R]]:
         """Yield (index, result) in the order of the tasks."""
         for index, task in enumerate(tasks):
@@ -85,7 +90,8 @@ def make_executor(workers: int | None = None, scheduler: str | None = None, clie
 
     Raises InputError for contradicting or unusable choices, and when the scheduler does not answer.
     """
-    given = [name for name, value in (("--workers", workers), ("--scheduler", scheduler), ("client", client)) if value is not None]
+    choices = {"--workers": workers, "--scheduler": scheduler, "client": client}
+    given = [name for name, value in choices.items() if value is not None]
     if len(given) > 1:
         raise InputError(given[0], f"cannot be combined with `{given[1]}`", fix="give one of them")
     if not given:

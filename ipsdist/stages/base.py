@@ -89,13 +89,13 @@ def complete(
     cost = clock.cost()
     cost["cpu_seconds"] += sum(p["cost"]["cpu_seconds"] for p in payloads if p["cost"]["process"] != os.getpid())
     cost["peak_bytes"] = max([cost["peak_bytes"], *(p["cost"]["peak_bytes"] for p in payloads)])
-    store.commit(f"{stage.name}/done", {"fingerprint": fingerprint, "cost": cost, "work": sum(t.work for t in tasks), **answer})
+    store.commit(
+        f"{stage.name}/done", {"fingerprint": fingerprint, "cost": cost, "work": sum(t.work for t in tasks), **answer}
+    )
     return True
 
 
-def _run_tasks(
-    stage: Stage, store: Store, tasks: list[Task], executor: Executor, observe: Observer
-) -> list[Payload]:
+def _run_tasks(stage: Stage, store: Store, tasks: list[Task], executor: Executor, observe: Observer) -> list[Payload]:
     """Run the tasks that have no record yet; return the payloads of all in the order of the tasks."""
     payloads = {k: p for k, t in enumerate(tasks) if (p := store.record(t.record)) is not None}
     pending = [k for k in range(len(tasks)) if k not in payloads]

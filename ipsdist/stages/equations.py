@@ -34,7 +34,16 @@ def _tasks(config: RunConfig, setup: Mapping[str, Any], store: str, fingerprint:
     replicas = 1 if config.form == "strong" else setup["replicas"]
     terms = len(config.dictionary.terms)
     return [
-        Task(store, "equations", f"replica-{r}.block-{b.number}", fingerprint, config, (r, b.number), len(b), 8 * terms**2)
+        Task(
+            store,
+            "equations",
+            f"replica-{r}.block-{b.number}",
+            fingerprint,
+            config,
+            (r, b.number),
+            len(b),
+            8 * terms**2,
+        )
         for r in range(replicas)
         for b in blocks
     ]

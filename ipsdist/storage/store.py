@@ -122,7 +122,8 @@ class Store:
         data = np.asarray(values)
         data = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("=")).reshape(data.shape)
         extra = {**(attributes or {}), **({} if units is None else {"units": units})}
-        array = self._new(name, data.shape, data.dtype, dims, _whole(data.shape, data.itemsize), extra, compress)
+        chunks = _whole(data.shape, data.itemsize)
+        array = self._new(name, data.shape, data.dtype, dims, chunks, extra, compress, fresh=False)
         self._put(name, array, ..., data)
 
     def create_array(
@@ -143,8 +144,7 @@ class Store:
         if len(chunks) != len(shape):
             raise ValueError(f"`chunks` of {name} needs {len(shape)} entries, got {tuple(chunks)}")
         extra = {} if units is None else {"units": units}
-        self._delete(_checked(name))
-        self._new(name, tuple(shape), np.dtype(dtype), dims, tuple(chunks), extra, compress)
+        self._new(name, tuple(shape), np.dtype(dtype), dims, tuple(chunks), extra, compress, fresh=True)
 
     def write_region(self, name: str, start_index: int, values: npt.ArrayLike) -> None:
         """Write ``values`` from ``start_index`` on along the first axis: whole chunks, or up to the end.
@@ -154,12 +154,11 @@ class Store:
         """
         array = self._array(name)
         data = np.asarray(values)
-        stop, rows = start_index + len(data), array.chunks[0]
-        if data.dtype != array.dtype or data.shape[1:] != array.shape[1:] or not 0 <= start_index <= stop <= array.shape[0]:
-            raise ValueError(
-                f"rows [{start_index}, {stop}) of {data.dtype} {data.shape} do not fit {name}: {array.dtype} {array.shape}"
-            )
-        if start_index % rows or (stop % rows and stop != array.shape[0]):
+        stop, rows, end = start_index + len(data), array.chunks[0], array.shape[0]
+        kind = data.dtype, data.shape[1:]
+        if kind != (array.dtype, array.shape[1:]) or not 0 <= start_index <= stop <= end:
+            raise ValueError(f"rows [{start_index}, {stop}) of {kind} do not fit {name}: {array.dtype} {array.shape}")
+        if start_index % rows or (stop % rows and stop != end):
             raise ValueError(f"rows [{start_index}, {stop}) of {name} cut through its chunks of {rows} rows")
         self._put(name, array, slice(start_index, stop), data)
 
@@ -173,8 +172,9 @@ class Store:
         array = self._array(name)
         cut = region if isinstance(region, tuple) else (() if region is None else (region,))
         for key in _chunk_keys(array, cut):
-            if not (self.path / name / key).exists():
-                raise RunError(f"the store has lost a part of an array: {self.path / name / key}; remove the run and repeat it")
+            part = self.path / name / key
+            if not part.exists():
+                raise RunError(f"the store has lost a part of an array: {part}; remove the run and repeat it")
         try:
             with zarr.config.set(_IO):
                 return np.asarray(array[cut or ...])
@@ -186,13 +186,14 @@ class Store:
         return _is_array(self.group.get(_checked(name)))
 
     def commit(self, record: str, payload: Mapping[str, Any]) -> None:
-        """Mark work as done: write its record, ``stage`` or ``stage/task``, with a JSON ``payload``, in one atomic file.
+        """Mark work as done: write its record, ``stage`` or ``stage/task``, with a JSON ``payload``: one atomic file.
 
         Records below it stay. One process commits a record; others may commit other ones at the same time.
         """
         from zarr.errors import ContainsGroupError
 
-        name, attributes = f"{_RECORDS}/{_checked(record)}", {_PAYLOAD: _json(payload)}
+        name = f"{_RECORDS}/{_checked(record)}"
+        attributes: dict[str, Any] = {_PAYLOAD: _json(payload)}
         with _writing(self.path / name, len(json.dumps(attributes))):
             try:
                 self.group.create_group(name, attributes=attributes)
@@ -203,7 +204,8 @@ class Store:
         """Return the payload of a record; None when the work is not done."""
         found = self.group.get(f"{_RECORDS}/{_checked(record)}")
         # A group without payload is only the parent of other records.
-        return None if found is None else dict(found.attrs).get(_PAYLOAD)
+        payload: Any = None if found is None else found.attrs.get(_PAYLOAD)
+        return payload  # type: ignore[no-any-return]
 
     def discard(self, prefix: str) -> None:
         """Forget everything at and below ``prefix``: first the records, all at one instant, then the arrays."""
@@ -235,10 +237,12 @@ class Store:
         chunks: tuple[int, ...],
         attributes: Mapping[str, Any],
         compress: bool,
+        fresh: bool,
     ) -> zarr.Array[Any]:
         from zarr.codecs import BloscCodec
         from zarr.errors import ContainsArrayError
 
+        extra = _json(attributes)
         if dtype not in _DTYPES:
             raise TypeError(f"the store holds numbers, not {dtype} ({name})")
         if len(dims) != len(shape):
@@ -251,27 +255,27 @@ class Store:
                 dtype=dtype,
                 chunks=chunks,
                 dimension_names=tuple(dims),
-                attributes=_json(attributes),
+                attributes=extra,
                 fill_value=_fill(dtype),
                 compressors=BloscCodec(cname="lz4", shuffle="shuffle") if compress else None,
-                config={"write_empty_chunks": True},
                 overwrite=overwrite,
             )
 
         with _writing(self.path / name, math.prod(shape) * dtype.itemsize):
             try:
-                return create(overwrite=False)
+                return create(overwrite=fresh)
             except ContainsArrayError:
                 old = self._array(name)
             # The same layout is filled again chunk by chunk, so that a reader never finds a hole.
-            same = old.shape == shape and old.dtype == dtype and old.chunks == chunks and bool(old.compressors) == compress
-            if same and old.metadata.dimension_names == tuple(dims) and dict(old.attrs) == _json(attributes):  # type: ignore[union-attr]
-                return old.with_config({"write_empty_chunks": True})
+            layout = (old.shape, old.dtype, old.chunks, bool(old.compressors), old.metadata.dimension_names)  # type: ignore[union-attr]
+            if layout == (shape, dtype, chunks, compress, tuple(dims)) and dict(old.attrs) == extra:
+                return old
             return create(overwrite=True)
 
     def _put(self, name: str, array: zarr.Array[Any], where: Any, data: npt.NDArray[Any]) -> None:
         import zarr
 
+        # Chunks full of the fill value are written too: a chunk that is not there is a chunk that was lost.
         with _writing(self.path / name, data.nbytes), zarr.config.set(_IO):
             array.with_config({"write_empty_chunks": True})[where] = data
 
@@ -284,8 +288,8 @@ def _writing(path: Path, size: int) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise RunError(
-            f"cannot write {size} bytes to {path}: {reason}; make room or choose another --out, then give the same command "
-            "again: what was finished is kept"
+            f"cannot write {size} bytes to {path}: {reason}; make room, then give the same command again: "
+            "what was finished is kept"
         ) from error
 
 
@@ -331,4 +335,4 @@ def _chunk_keys(array: zarr.Array[Any], cut: tuple[slice, ...]) -> Iterator[str]
     counts = [len(r) for r in ranges]
     for index in np.ndindex(*counts):
         coordinates = tuple(r[i] for r, i in zip(ranges, index, strict=True))
-        yield array.metadata.encode_chunk_key(coordinates)  # type: ignore[union-attr]
+        yield array.metadata.encode_chunk_key(coordinates)

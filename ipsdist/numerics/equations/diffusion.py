@@ -39,7 +39,9 @@ def richardson(
     gaps = np.diff(times)
     if len(gaps) < 4 or np.ptp(gaps) > 1e-6 * gaps.mean():
         fix = "give system.diffusion (learn: diffusion=)"
-        raise InputError("system.diffusion", "is estimated from even slices only, at least 5", f"{len(times)} slices", fix)
+        raise InputError(
+            "system.diffusion", "is estimated from even slices only, at least 5", f"{len(times)} slices", fix
+        )
     gap = float(gaps.mean())
     single = squared_moves * (spacing**2 / MOVE_ONE) / (particles * dimension * gap)
     double = squared_moves_two_apart / (particles * dimension * 2.0 * gap)

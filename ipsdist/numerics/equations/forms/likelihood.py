@@ -25,7 +25,9 @@ def likelihood_equations(
     """
     work = pairings.work[:-1]
     if np.isnan(work).any():
-        raise InputError("fit.form", "likelihood needs labelled particles", "unlabelled slices", 'use fit.form = "action"')
+        raise InputError(
+            "fit.form", "likelihood needs labelled particles", "unlabelled slices", 'use fit.form = "action"'
+        )
     duration = np.diff(np.asarray(times, dtype=np.float64))
     gram = duration[:, None, None] * pairings.gram[:-1]
     return fold_known("likelihood", basis, gram, work, particles)

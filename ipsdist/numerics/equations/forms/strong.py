@@ -79,7 +79,9 @@ def strong_equations(
 def _check(densities: Array, times: Array, grid: Grid) -> None:
     points = tuple(n + 1 for n in grid.cells)
     if min(grid.cells) < 2:
-        raise InputError("grid.cells", "must be at least 2 on every axis for the strong form", grid.cells, "raise grid.cells")
+        raise InputError(
+            "grid.cells", "must be at least 2 on every axis for the strong form", grid.cells, "raise grid.cells"
+        )
     if times.ndim != 1 or densities.shape != (len(times), *points):
         raise InputError(
             "densities",
@@ -88,7 +90,9 @@ def _check(densities: Array, times: Array, grid: Grid) -> None:
             "estimate them on the same [grid]",
         )
     if len(times) < 2 or not (np.diff(times) > 0).all():
-        raise InputError("times", "must be at least two and increase", f"{len(times)} times", "sort them and drop repeats")
+        raise InputError(
+            "times", "must be at least two and increase", f"{len(times)} times", "sort them and drop repeats"
+        )
 
 
 def _lengths(grid: Grid) -> list[int]:

@@ -1,0 +1,47 @@
+"""The true kernel in the words of the dictionary, where it is a combination of its terms: what simulated answers are judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ipsdist.model.dictionary import Dictionary
+from ipsdist.model.radial import RadialKernel
+
+__all__ = ["true_coefficients"]
+
+_RADII = np.array([0.013, 0.11, 0.37, 0.71, 1.3, 1.9, 2.6, 3.4])
+_EQUAL = 1e-10
+
+
+def true_coefficients(kernel: RadialKernel, dictionary: Dictionary) -> npt.NDArray[np.float64] | None:
+    """Return the coefficients (M,) with sum_k z_k term_k = kernel; None when it is no such sum, or one of pieces.
+
+    Every summand of the kernel must be a multiple of one term, cut-off included, at radii on both sides of the cut-off.
+    """
+    if len(kernel.pieces) > 1:
+        return None
+    radii = np.concatenate([_RADII, [] if kernel.cutoff is None else kernel.cutoff * np.array([0.3, 0.8, 1.2])])
+    values = dictionary.values(radii)
+    coefficients = np.zeros(len(dictionary))
+    for summand in _summands(kernel):
+        ratios = [_ratio(summand(radii), value) for value in values]
+        matches = [k for k, ratio in enumerate(ratios) if ratio is not None]
+        if not matches:
+            return None
+        coefficients[matches[0]] += ratios[matches[0]]
+    return coefficients
+
+
+def _summands(kernel: RadialKernel) -> Sequence[RadialKernel]:
+    expression = kernel.pieces[0][1]
+    return [RadialKernel.from_pieces([(None, s.text)], kernel.cutoff) for s in expression.summands()]
+
+
+def _ratio(summand: npt.NDArray[np.float64], term: npt.NDArray[np.float64]) -> float | None:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = summand / term
+    steady = np.isfinite(ratio).all() and np.ptp(ratio) <= _EQUAL * np.abs(ratio).max()
+    return float(np.median(ratio)) if steady else None

@@ -1,0 +1,157 @@
+"""Radial kernels phi(r): a formula or pieces of formulas, a cut-off for what is unbounded at zero, the potential Phi."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ipsdist.model.errors import InputError
+from ipsdist.model.expression import Expression
+from ipsdist.model.potential import integral, value_from_zero
+
+__all__ = ["RadialKernel"]
+
+Array = npt.NDArray[np.float64]
+
+_PROBES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+@dataclass(frozen=True)
+class RadialKernel:
+    """An interaction kernel phi(r), r >= 0, finite everywhere (docs/method.md, section 1); phi > 0 attracts.
+
+    Summands of the formula at 0 that are unbounded there are frozen inside the cut-off: phi_s(r) = phi_s(cutoff) for
+    r <= cutoff. Build it with :meth:`parse` or :meth:`from_pieces`, which check it.
+    """
+
+    pieces: tuple[tuple[float, Expression], ...]
+    """(upto, formula) with increasing ``upto``, the last infinite; a piece holds previous upto < r <= upto."""
+    cutoff: float | None = None
+
+    @classmethod
+    def parse(cls, text: str, cutoff: float | None = None, argument: str = "system.kernel") -> RadialKernel:
+        """Read a kernel of one formula; raises InputError for what no kernel can be (see :meth:`from_pieces`)."""
+        return cls(((math.inf, Expression.parse(text, argument=argument)),), cutoff)._checked(argument)
+
+    @classmethod
+    def from_pieces(
+        cls,
+        pieces: Sequence[tuple[float | None, str]],
+        cutoff: float | None = None,
+        argument: str = "system.pieces",
+    ) -> RadialKernel:
+        """Read a kernel of pieces (upto, text), the last with upto None.
+
+        Raises InputError for a formula that is not allowed, is singular without cut-off, or is not a finite real number
+        at some distance, and for ends that do not increase.
+        """
+        ends = [upto for upto, _ in pieces]
+        if not pieces or ends[-1] is not None or None in ends[:-1]:
+            raise InputError(argument, "must have upto in all pieces but the last", ends, "the last piece reaches to infinity")
+        finite = [float(upto) for upto in ends[:-1] if upto is not None]
+        if any(not b > a for a, b in zip([0.0, *finite], finite, strict=False)) or not all(map(math.isfinite, finite)):
+            raise InputError(argument, "must have increasing positive ends upto", finite, "sort the pieces by distance")
+        formulas = [Expression.parse(text, argument=argument) for _, text in pieces]
+        return cls(tuple(zip([*finite, math.inf], formulas, strict=True)), cutoff)._checked(argument)
+
+    def __call__(self, r: npt.ArrayLike) -> Array:
+        """Return phi at distances r >= 0 of any shape."""
+        radii = np.asarray(r, dtype=np.float64)
+        result = self._first(radii)
+        for (start, _), (_, formula) in zip(self.pieces[:-1], self.pieces[1:], strict=True):
+            result = np.where(radii > start, formula(radii), result)
+        return result
+
+    def potential(self, r: npt.ArrayLike) -> Array:
+        """Return Phi(r), the integral of phi from 0 to r, for r >= 0 of any shape.
+
+        Closed where sympy knows the antiderivative, checked against quadrature; else by quadrature to 1e-10.
+        """
+        radii = np.asarray(r, dtype=np.float64)
+        total = np.zeros(radii.shape)
+        start = 0.0
+        for number, (end, formula) in enumerate(self.pieces):
+            inside = np.clip(radii, start, end)
+            for part in self._parts() if number == 0 else formula.summands():
+                total = total + (self._from_zero(part, inside) if number == 0 else integral(part, start, inside))
+            start = end
+        return total
+
+    @property
+    def name(self) -> str:
+        """The formula without spaces; pieces as {formula|r<=upto;...;formula}."""
+        if len(self.pieces) == 1:
+            return self.pieces[0][1].text
+        parts = [f"{formula.text}|r<={upto:g}" for upto, formula in self.pieces[:-1]]
+        return "{" + ";".join([*parts, self.pieces[-1][1].text]) + "}"
+
+    def latex(self) -> str:
+        """Return the formula as LaTeX; pieces as cases."""
+        if len(self.pieces) == 1:
+            return self.pieces[0][1].latex()
+        rows = [rf"{formula.latex()} & r \le {upto:g}" for upto, formula in self.pieces[:-1]]
+        return r"\begin{cases} " + r" \\ ".join([*rows, rf"{self.pieces[-1][1].latex()} & \text{{beyond}}"]) + r" \end{cases}"
+
+    def source(self) -> str:
+        """Return a Python expression of the scalar ``r`` that needs ``math`` and ``np``: phi for r > 0, frozen inside."""
+        frozen = {"r": f"max(r, {self.cutoff!r})"}
+        first = [part.source(frozen if part.unbounded_at_zero() else None) for part in self._parts()]
+        parts = [" + ".join(first), *(formula.source() for _, formula in self.pieces[1:])]
+        text = parts[-1]
+        for (upto, _), part in zip(reversed(self.pieces[:-1]), reversed(parts[:-1]), strict=True):
+            text = f"(({part}) if r <= {upto!r} else ({text}))"
+        return text
+
+    # --- the piece at zero ---------------------------------------------------------------------------------------
+
+    def _parts(self) -> tuple[Expression, ...]:
+        """Return the summands at 0, or the whole formula where it is bounded though they are not: (1 - cos(r))/r."""
+        formula = self.pieces[0][1]
+        parts = formula.summands()
+        cancel = any(part.unbounded_at_zero() for part in parts) and not formula.unbounded_at_zero()
+        return (formula,) if cancel else parts
+
+    def _first(self, radii: Array) -> Array:
+        formula = self.pieces[0][1]
+        if not formula.unbounded_at_zero():
+            return value_from_zero(formula, radii)
+        total = np.zeros(radii.shape)
+        for part in self._parts():
+            total = total + value_from_zero(part, np.maximum(radii, self._freeze(part)))
+        return total
+
+    def _freeze(self, part: Expression) -> float:
+        """Return the distance inside which a summand is frozen, 0 for none."""
+        return self.cutoff if self.cutoff is not None and part.unbounded_at_zero() else 0.0
+
+    def _from_zero(self, part: Expression, radii: Array) -> Array:
+        """Integrate a summand of the first piece from 0."""
+        frozen = self._freeze(part)
+        total = integral(part, frozen, np.maximum(radii, frozen))
+        return total + float(part(frozen)) * np.minimum(radii, frozen) if frozen else total
+
+    def _checked(self, argument: str) -> RadialKernel:
+        key = f"{argument.partition('.')[0]}.cutoff"
+        if self.cutoff is not None and not (0 < self.cutoff <= self.pieces[0][0] and math.isfinite(self.cutoff)):
+            raise InputError(key, "must be a positive distance inside the first piece", self.cutoff, "for example 0.05")
+        self._check_singular(argument, key)
+        lowest = self.cutoff or 0.0
+        radii = np.unique([0.0, lowest, *(p for p in _PROBES if p > lowest), *(1.001 * u for u, _ in self.pieces[:-1])])
+        values = self(radii)
+        if not np.isfinite(values).all():
+            where = radii[~np.isfinite(values)][0]
+            fix = "use abs() inside sqrt and log, or system.pieces to end a formula at a distance"
+            raise InputError(argument, f"must be a finite real number at every distance r >= 0, and is not at r = {where:g}", self.name, fix)
+        return self
+
+    def _check_singular(self, argument: str, key: str) -> None:
+        if self.cutoff is not None:
+            return
+        singular = [part.text for part in self._parts() if part.unbounded_at_zero()]
+        if singular:
+            fix = f"set {key}, for example {key} = 0.05"
+            raise InputError(argument, f"has {' and '.join(singular)} unbounded at r = 0 and no cut-off", self.name, fix)

@@ -1,0 +1,74 @@
+"""Mean-field force by particle-mesh: linear weights to the nodes, one convolution, linear interpolation back."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from ipsdist.model.deposits import COUNT_ONE
+from ipsdist.model.expression import Expression
+from ipsdist.model.mesh import Mesh
+from ipsdist.numerics.convolution import convolve, force_spectra, prefilter
+
+__all__ = ["MeshForce", "external_drift", "interpolate"]
+
+Array = npt.NDArray[np.float64]
+_AXES = "xyz"
+
+
+def external_drift(potential: Expression, coordinates: list[Array]) -> Array:
+    """Return -grad V at broadcastable coordinates, one array an axis: (d, ...)."""
+    values = [coordinates[_AXES.index(name)] for name in potential.variables]
+    shape = np.broadcast_shapes(*[c.shape for c in coordinates])
+    slopes = [
+        potential.derivative(name)(*values) if name in potential.variables else 0.0 for name in _AXES[: len(coordinates)]
+    ]
+    return np.stack([np.broadcast_to(-np.asarray(slope, dtype=np.float64), shape) for slope in slopes])
+
+
+def interpolate(values: Array, mesh: Mesh, positions: Array) -> Array:
+    """Return node values (d, nodes...) at positions (N, d) on the mesh, multilinear: (N, d)."""
+    scaled = positions / mesh.spacing
+    floor = np.floor(scaled)
+    upper = scaled - floor
+    cell = floor.astype(np.int64) - np.array(mesh.lower)
+    total = np.zeros((len(positions), len(values)))
+    for corner in itertools.product((0, 1), repeat=mesh.dimension):
+        weight = np.prod(np.where(np.array(corner, dtype=bool), upper, 1.0 - upper), axis=1)
+        total += weight[:, None] * values[(slice(None), *(cell + np.array(corner)).T)].T
+    return total
+
+
+class MeshForce:
+    """Drift at the nodes, -(K_phi * count) / N - grad V (docs/method.md, section 1); tables follow the mesh."""
+
+    def __init__(self, kernel: Callable[[Array], Array] | None, potential: Expression | None, particles: int) -> None:
+        self._kernel = kernel
+        self._potential = potential
+        self._scale = -1.0 / (COUNT_ONE * particles)
+        self._mesh: Mesh | None = None
+
+    def node_drift(self, mesh: Mesh, count: npt.NDArray[np.int64]) -> Array:
+        """Return the drift (d, nodes...) that deposits ``count`` (nodes...) of all particles cause. O(n log n)."""
+        if mesh != self._mesh:
+            self._prepare(mesh)
+        if self._kernel is None:
+            return self._external
+        drift = np.ascontiguousarray(convolve(self._spectra, count * self._scale, mesh))
+        if self._potential is not None:
+            drift += self._external
+        return drift
+
+    def _prepare(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        self._external = np.zeros((mesh.dimension, *mesh.shape))
+        if self._kernel is not None:
+            self._spectra = force_spectra(mesh, self._kernel)
+        if self._potential is not None:
+            # One more node on every side for the stencil; once, because V is interpolated but not deposited.
+            around = Mesh(mesh.spacing, tuple(low - 1 for low in mesh.lower), tuple(n + 2 for n in mesh.shape))
+            slopes = external_drift(self._potential, list(np.meshgrid(*around.axes(), indexing="ij", sparse=True)))
+            self._external = np.stack([prefilter(slope, times=1) for slope in slopes])

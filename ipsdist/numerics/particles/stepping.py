@@ -1,0 +1,152 @@
+"""Euler-Maruyama steps of one replica: a state, and the stepper that advances it (docs/method.md, section 1)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ipsdist.model.errors import InputError, RunError
+from ipsdist.model.mesh import Mesh
+from ipsdist.model.system import System
+from ipsdist.numerics.densities.deposit import deposit
+from ipsdist.numerics.particles.forces import particle_force
+from ipsdist.numerics.particles.forces.mesh import MeshForce
+from ipsdist.numerics.particles.noise import NORMAL_TABLE, STEPPING, seed_words, stream_of
+
+__all__ = ["State", "Stepper"]
+
+_LANES = 4
+
+
+@dataclass
+class State:
+    """One replica at a step. ``step``, ``positions`` and ``mesh`` determine its whole future; ``count`` follows from them."""
+
+    step: int
+    positions: npt.NDArray[np.float64]
+    """(N, d)."""
+    mesh: Mesh
+    count: npt.NDArray[np.int64]
+    """(nodes...) weights of the particles, in units of 1 / COUNT_ONE."""
+
+
+class Stepper:
+    """X += drift * step + sqrt(diffusion * step) * xi with the noise of (seed, replica, particle, step number).
+
+    ``method`` is a force method: "mesh", or one that `particle_force` knows. ``chunk`` particles (a multiple of 4) are
+    stepped at a time; it changes no bit. Every replica has its own stepper.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        step: float,
+        seed: int,
+        replica: int,
+        spacing: float,
+        force: str = "mesh",
+        chunk: int | None = None,
+    ) -> None:
+        if chunk is not None and (chunk < _LANES or chunk % _LANES):
+            raise InputError("run.chunk", f"must be a positive multiple of {_LANES}", chunk, "use 1048576")
+        if system.kernel is None:
+            raise InputError("system.kernel", "is needed to simulate", None, 'give an expression in r, or "0*r" for none')
+        self._system = system
+        self._step = step
+        self._spacing = spacing
+        self._chunk = chunk or max(_LANES, system.particles + -system.particles % _LANES)
+        self._scale = math.sqrt(system.diffusion * step)
+        self._noise = (np.uint64(stream_of(replica, STEPPING)), *seed_words(seed))
+        self._mesh_force = MeshForce(system.kernel, system.potential, system.particles) if force == "mesh" else None
+        self._force = None if force == "mesh" else particle_force(force, system.kernel, system.potential, system.dimension)
+
+    def start(self, positions: npt.ArrayLike, step: int = 0, mesh: Mesh | None = None) -> State:
+        """Return the state at ``step`` with these positions (N, d), copied.
+
+        To go on from a stored state, give its step and its mesh; the steps that follow have the same bits.
+        """
+        x = np.array(positions, dtype=np.float64, order="C", ndmin=2)
+        expected = self._system.particles, self._system.dimension
+        if x.shape != expected:
+            raise InputError("initial", f"must be positions of shape {expected}", x.shape)
+        if not np.isfinite(x).all():
+            raise InputError("initial", "must be finite", f"{int((~np.isfinite(x)).any(1).sum())} particles that are not")
+        mesh = mesh or Mesh.around(x.min(0), x.max(0), self._spacing)
+        return State(step, x, mesh, deposit(x, mesh).count)
+
+    def advance(self, state: State, steps: int) -> None:
+        """Advance ``state`` in place by ``steps`` steps; its mesh grows when a particle leaves it.
+
+        Raises RunError when the particles blow up. After that the state must not be used.
+        """
+        if self._mesh_force is None:
+            self._advance_particles(state, steps)
+        else:
+            self._advance_mesh(state, steps)
+
+    def _advance_mesh(self, state: State, steps: int) -> None:
+        from ipsdist.numerics.device.step import STEPS
+
+        assert self._mesh_force is not None
+        fused, (stream, low, high) = STEPS[self._system.dimension], self._noise
+        flat = state.positions.reshape(-1)
+        d, inverse = self._system.dimension, 1.0 / self._spacing
+        words = self._chunk * d
+        for _ in range(steps):
+            drift = self._mesh_force.node_drift(state.mesh, state.count)
+            count = np.zeros_like(state.count)
+            lower = np.array(state.mesh.lower)
+            number = np.uint64(state.step)
+            left = 0
+            for q in range(0, flat.size, words):
+                x = flat[q : q + words]
+                left += fused(
+                    x, drift, lower, inverse, self._step, self._scale, NORMAL_TABLE,
+                    np.uint64(q), number, stream, low, high, count,
+                )  # fmt: skip
+            state.step += 1
+            state.count = count
+            if left:
+                self._grow(state, left)
+
+    def _advance_particles(self, state: State, steps: int) -> None:
+        from ipsdist.numerics.device.step import move
+
+        assert self._force is not None
+        flat, d = state.positions.reshape(-1), self._system.dimension
+        words = self._chunk * d
+        for _ in range(steps):
+            drift = self._force(state.positions).reshape(-1)
+            for q in range(0, flat.size, words):
+                x, f = flat[q : q + words], drift[q : q + words]
+                move(x, f, self._step, self._scale, NORMAL_TABLE, np.uint64(q), np.uint64(state.step), *self._noise)
+            state.step += 1
+            bad = ~np.isfinite(state.positions).all(axis=1)
+            if bad.any():
+                self._blown_up(state, int(bad.sum()))
+        # Deposits are wanted only where the caller looks, so the mesh follows once, not at every step.
+        lowest, highest = state.positions.min(0), state.positions.max(0)
+        if not state.mesh.holds(lowest, highest):
+            self._grow(state, 0)
+        elif steps:
+            state.count = deposit(state.positions, state.mesh).count
+
+    def _grow(self, state: State, left: int) -> None:
+        """Grow the mesh to hold every particle and deposit them anew: a function of the positions alone."""
+        bad = ~np.isfinite(state.positions).all(axis=1)
+        if bad.any():
+            self._blown_up(state, int(bad.sum()))
+        try:
+            state.mesh = state.mesh.grown(state.positions.min(0), state.positions.max(0))
+        except RunError as error:
+            self._blown_up(state, left, str(error))
+        state.count = deposit(state.positions, state.mesh).count
+
+    def _blown_up(self, state: State, particles: int, why: str = "positions are not finite") -> None:
+        remedy = f"use a smaller time.step (now {self._step:g}) or a larger system.cutoff"
+        raise RunError(
+            f"the particles blew up at step {state.step}: {particles} of {self._system.particles} are affected; {why}; {remedy}"
+        )

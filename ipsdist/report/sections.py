@@ -1,0 +1,175 @@
+"""The sections of report.html: each says one thing about a run, from result.json and the arrays beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from ipsdist.report.data import ReportData
+from ipsdist.report.figures import Missing, Picture
+from ipsdist.report.html import Markup, bullets, details, figure, paragraph, section, table, term
+from ipsdist.report.terms import as_factor, html_name, number, with_error
+from ipsdist.report.verdict import judge, strength
+
+__all__ = ["cost", "errors", "figures", "headline", "repeat", "system", "terms", "verdict"]
+
+_LEFT = {"kernel": "<i>φ</i>(<i>r</i>)", "potential": "<i>V</i>", "drift": "drift"}
+_WORDS = {
+    "dimension": "dimension d", "particles": "particles N", "replicas": "replicas", "kernel": "true kernel φ(r)",
+    "cutoff": "cut-off radius", "potential": "external potential V", "diffusion": "diffusion σ²", "initial": "initial law",
+    "observe_every": "observed every (steps)", "pieces": "pieces of the kernel",
+}  # fmt: skip
+
+
+def headline(result: Mapping[str, Any], names: Sequence[tuple[str, str]]) -> Markup:
+    """Return the header: the learnt formula with its errors, sigma^2, and links to the sections."""
+    diffusion = result["diffusion"]
+    origin = "given" if diffusion["standard_error"] is None else "learnt"
+    formulas = [
+        f'<p class="formula">{left} = {_sum(result["terms"], kind)}</p>'
+        for kind, left in _LEFT.items()
+        if kind == "kernel" or any(t["kind"] == kind for t in result["terms"])
+    ]
+    links = "".join(f'<li><a href="#{identity}">{escape(name)}</a></li>' for identity, name in names)
+    return Markup(
+        f"<header>\n<h1>Interaction law learnt from particles: {escape(result['case'])}</h1>\n"
+        + "\n".join(formulas)
+        + f'\n<p class="facts">with standard errors; positive attracts; <i>σ</i>² = '
+        f"{with_error(diffusion['value'], diffusion['standard_error'])} ({origin}); seed {result['seed']}</p>\n"
+        f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n</header>'
+    )
+
+
+def verdict(result: Mapping[str, Any]) -> Markup:
+    """Return the box that says how far to trust the answer."""
+    judged = judge(result)
+    level = Markup(f"<strong>{judged.level}.</strong>")
+    return section("trust", "How far to trust this", [paragraph(level), bullets([*judged.doubts, *judged.facts])], f"verdict rank{judged.rank}")
+
+
+def terms(result: Mapping[str, Any], data: ReportData) -> Markup:
+    """Return kept terms with errors, dropped ones, and the runners-up."""
+    known = data.truth is not None
+    rows = []
+    for kept in result["terms"]:
+        low, high = kept["interval95"] or (None, None)
+        row = [term(kept["name"]), kept["kind"], kept["coefficient"], kept["standard_error"], low, high]
+        rows.append([*row, float(data.truth.get(kept["name"], 0.0))] if data.truth is not None else row)
+    columns = ["term", "kind", "coefficient", "standard error", "lower 95 %", "upper 95 %"] + (["true"] if known else [])
+    dropped = ", ".join(html_name(name) for name in result["dropped"]) or "none"
+    parts = [table("Kept terms", columns, rows), paragraph(Markup(f"Dropped: {dropped}."))]
+    parts.append(paragraph(f"Form: {result['form']}. {result['form_reason']} Selection: {result['selection']}."))
+    runners = [
+        [
+            Markup(_model(other["terms"], other["coefficients"])),
+            other["score_difference"],
+            "–" if other["score_difference"] is None else strength(other["score_difference"]),
+        ]
+        for other in result["alternatives"]
+    ]
+    if runners:
+        parts += [
+            Markup("<h3>Runners-up</h3>"),
+            table("Other choices of terms, best first", ["φ(r)", "score difference", "evidence for the chosen terms"], runners),
+        ]
+    return section("terms", "Terms", parts)
+
+
+def figures(drawn: Sequence[Picture], missing: Sequence[Missing]) -> Markup:
+    """Return the figures, and what was left out with the reasons."""
+    parts = [Markup('<div class="figures">\n' + "\n".join(figure(picture) for picture in drawn) + "\n</div>")]
+    if missing:
+        parts += [Markup("<h3>Figures left out</h3>"), bullets(f"{left.title}: {left.reason}" for left in missing)]
+    return section("figures", "Figures", parts)
+
+
+def errors(result: Mapping[str, Any], data: ReportData) -> Markup:
+    """Return the errors against the truth, where it is known, and against the data."""
+    found = result["errors"] or {}
+    rows: list[list[object]] = []
+    if found.get("kernel_relative_l2") is not None:
+        rows.append(["relative error of φ over the distances seen, L²(ρ)", f"{number(100 * found['kernel_relative_l2'], 3)} %"])
+    if found.get("support_correct") is not None:
+        rows.append(["the right terms", "yes" if found["support_correct"] else "no"])
+    rows += [[Markup(f"learnt less true coefficient of {html_name(n)}"), e] for n, e in (found.get("coefficients") or {}).items()]
+    ratio = found.get("cramer_rao_ratio")
+    for name, value in (ratio.items() if isinstance(ratio, Mapping) else [("", ratio)] if ratio is not None else []):
+        rows.append([Markup(f"standard error over its lowest possible{' for ' + html_name(name) if name else ''} (Cramér–Rao)"), value])
+    parts = [table("Against the truth", ["error", "value"], rows)] if rows else [paragraph("The truth is unknown, so nothing is compared with it.")]
+    against = []
+    if data.wasserstein_values is not None and len(data.wasserstein_values):
+        against.append(["W₂ of the predicted density at the last time", float(data.wasserstein_values[-1])])
+    if result["data_loss"] is not None:
+        against.append(["mean squared difference of the densities", result["data_loss"]])
+    if against:
+        parts.append(table("Prediction with the learnt kernel against the data", ["error", "value"], against))
+    return section("errors", "Errors", parts)
+
+
+def system(result: Mapping[str, Any]) -> Markup:
+    """Return the system and how it was observed."""
+    parts = [_facts("System", result["system"])]
+    if result.get("data"):
+        parts.append(_facts("Data", result["data"]))
+    return section("system", "System and data", [Markup(f'<div class="columns">{"".join(parts)}</div>')])
+
+
+def cost(result: Mapping[str, Any]) -> Markup:
+    """Return seconds of every stage, memory, speed, device, and the versions of what computed."""
+    spent = result["cost"]
+    wall, cpu = spent["wall_seconds"], spent["cpu_seconds"]
+    stages = [[stage, wall.get(stage), cpu.get(stage)] for stage in dict.fromkeys([*wall, *cpu])]
+    totals: list[list[object]] = []
+    if spent["peak_bytes"] is not None:
+        totals.append(["peak memory (MB)", round(spent["peak_bytes"] / 1e6)])
+    if spent["particle_steps_per_second"] is not None:
+        totals.append(["particle steps a second", float(spent["particle_steps_per_second"])])
+    totals += [["device", result["device"]], ["worker processes", result["workers"]]]
+    left = table("Time of every stage", ["stage", "wall seconds", "CPU seconds"], stages) + table("Machine", ["", ""], totals)
+    right = table("Versions", ["package", "version"], sorted(result["versions"].items()))
+    return section("cost", "Cost and versions", [Markup(f'<div class="columns"><div>{left}</div><div>{right}</div></div>')])
+
+
+def repeat(data: ReportData) -> Markup:
+    """Return the command that repeats the run, and its run file."""
+    parts = [
+        paragraph("The same package versions on the same family of processors give the same bits. In the folder of this report:"),
+        Markup(f"<pre>{escape(data.command)}</pre>"),
+    ]
+    if data.config:
+        parts.append(details("config.toml, the run file as resolved", Markup(f"<pre>{escape(data.config)}</pre>")))
+    parts.append(paragraph("All digits of every number are in result.json."))
+    return section("repeat", "How to repeat this run", parts)
+
+
+def _facts(caption: str, facts: Mapping[str, Any]) -> Markup:
+    rows = []
+    for key, value in facts.items():
+        shown = json.dumps(value) if isinstance(value, dict | list | tuple) else "none" if value is None else value
+        rows.append([_WORDS.get(key, key.replace("_", " ")), shown])
+    return table(caption, ["quantity", "value"], rows)
+
+
+def _sum(kept: Sequence[Mapping[str, Any]], kind: str) -> str:
+    """Return the terms of a kind as a sum with standard errors, HTML."""
+    text = ""
+    for item in kept:
+        if item["kind"] != kind:
+            continue
+        size = with_error(abs(item["coefficient"]), item["standard_error"])
+        size = f'<span class="number">{f"({size})" if item["standard_error"] else size}</span>'
+        text += _joined(text, item["coefficient"], f"{size} {html_name(as_factor(item['name']))}".rstrip())
+    return text or "0"
+
+
+def _model(names: Sequence[str], coefficients: Sequence[float]) -> str:
+    text = ""
+    for name, value in zip(names, coefficients, strict=True):
+        text += _joined(text, value, f"{number(abs(value), 4)} {html_name(as_factor(name))}".rstrip())
+    return text or "0"
+
+
+def _joined(before: str, value: float, item: str) -> str:
+    return (f" {'−' if value < 0 else '+'} " if before else "−" if value < 0 else "") + item
