@@ -19,8 +19,8 @@ def lasso(gram: npt.ArrayLike, moment: npt.ArrayLike, weight: float) -> Array:
     objective is lowest among its end and the points at which a coefficient changes sign, and once nothing is gained the
     zero coefficient whose gradient beats the weight most joins. Every move lowers the objective, so it ends after
     finitely many at the optimum; coordinate descent, which has the same optimum, needs about as many sweeps as the
-    condition number, and that is up to 1e11 here. A weight of 0 is plain least squares, of minimum norm where the Gram is
-    singular to working precision.
+    condition number, and that is up to 1e11 here. A weight of 0 is plain least squares, of minimum norm where the Gram
+    is singular to working precision.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The two phases of [S] (algorithm 1): panels drawn by their error and an adaptive threshold find a mask; all panels refit it."""
+"""The two phases of [S] (algorithm 1): panels drawn by their error and a threshold find a mask; all panels refit it."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ def two_phase(
     """Return the terms that the two phases keep, refitted on all panels.
 
     Phase I: coefficients z normal, mask all true; then, with s_k = sqrt(A_kk) over all panels (1 without
-    ``scale_columns``), repeat: draw panels with probability proportional to their error at z, without replacement; take z
-    from the drawn panels, unweighted, over the unmasked terms; keep those with |z_k s_k| >= alpha max_j |z_j s_j|. What is
-    masked stays masked. It ends when 5 draws in a row change nothing, when nothing is left (a penalty near 1) or after
-    ``iterations``. Phase II: the mask frozen, z from all panels. z minimises z'Az/2 - b'z plus the L1 penalty, which
-    Phase II leaves out unless ``penalize_refit``. The answer is a function of the equations and the seed.
+    ``scale_columns``), repeat: draw panels with probability proportional to their error at z, without replacement; take
+    z from the drawn panels, unweighted, over the unmasked terms; keep those with |z_k s_k| >= alpha max_j |z_j s_j|.
+    What is masked stays masked. It ends when 5 draws in a row change nothing, when nothing is left (a penalty near 1)
+    or after ``iterations``. Phase II: the mask frozen, z from all panels. z minimises z'Az/2 - b'z plus the L1 penalty,
+    which Phase II leaves out unless ``penalize_refit``. The answer is a function of the equations and the seed.
 
     The penalty does the work that the threshold alone cannot. The columns of a usual dictionary are so nearly collinear
-    (condition 3e11 for cubic) that plain least squares puts all its weight on the combinations that the data do not see,
-    and the largest scaled coefficients are theirs.
+    (condition 3e11 for cubic) that the noise puts the coefficients of plain least squares on the combinations that the
+    data hardly see; the threshold then keeps the terms of those. A penalty a little above the noise removes them.
 
     Parameters
     ----------
     diffusion : sigma**2, for the errors of the action and likelihood forms.
     alpha : threshold, in [0, 1].
     penalty : L1 weight on the scaled coefficients, as a share of the smallest weight that leaves no term; in [0, 1].
-    penalize_refit : keep the penalty in Phase II, as [S] eq. 21 has it; a single term then comes out smaller by this share.
+    penalize_refit : keep the penalty in Phase II, as [S] eq. 21 has it; a single term then shrinks by this share.
     sampled_fraction : share of the panels drawn in each iteration, in (0, 1].
     importance : draw by error ([S] eq. 18); False draws evenly.
-    keep : number of runners-up: models with one kept term swapped for another, by their misfit over all panels less that
-        of the chosen model, divided by ``diffusion`` (for action and likelihood minus twice the log-likelihood ratio).
+    keep : number of runners-up: models with one kept term swapped for another, by their misfit over all panels less
+        that of the chosen model, divided by ``diffusion`` (for action and likelihood, -2 log-likelihood ratio).
 
     Raises InputError for a parameter out of its range.
     """
@@ -135,7 +135,7 @@ class _Scaled:
         level = _RIDGE * np.trace(gram, axis1=1, axis2=2) / m
         regular = gram + np.where(level > 0, level, 1.0)[:, None, None] * np.eye(m)
         whitened = np.linalg.solve(regular, score[..., None])[..., 0]
-        return np.maximum(np.einsum("nk,nk->n", score, whitened), 0.0)
+        return np.asarray(np.maximum(np.einsum("nk,nk->n", score, whitened), 0.0))
 
 
 def _minimise(total: NormalEquations, mask: Mask, penalty: float) -> Array:

@@ -40,13 +40,15 @@ def inverse_gram(gram: Array) -> Array:
     return np.asarray(0.5 * (inverse + inverse.T))
 
 
-def sandwich(equations: NormalEquations, terms: Sequence[int], coefficients: npt.ArrayLike, blocks: int = BLOCKS) -> Array:
+def sandwich(
+    equations: NormalEquations, terms: Sequence[int], coefficients: npt.ArrayLike, blocks: int = BLOCKS
+) -> Array:
     """Return A^-1 (sum_B g_B g_B') A^-1 over blocks B of consecutive panels, with g_B the sum of g_n = b_n - A_n z.
 
-    For forms whose residuals are not white (docs/method.md, section 4): blocks that are long against the correlation time
-    of the residual count as independent. The factor B / (B - k) makes up for the k coefficients, which make the scores
-    add to zero. It measures scatter only, not the bias that smoothing brings. With no more blocks (or panels) than
-    coefficients nothing can be said: every entry is infinite.
+    For forms whose residuals are not white (docs/method.md, section 4): blocks that are long against the correlation
+    time of the residual count as independent. The factor B / (B - k) makes up for the k coefficients, which make the
+    scores add to zero. It measures scatter only, not the bias that smoothing brings. With no more blocks (or
+    panels) than coefficients nothing can be said: every entry is infinite.
 
     Parameters
     ----------
@@ -65,8 +67,10 @@ def sandwich(equations: NormalEquations, terms: Sequence[int], coefficients: npt
     return np.asarray(inverse @ spread @ inverse)
 
 
-def covariance(equations: NormalEquations, terms: Sequence[int], coefficients: npt.ArrayLike, diffusion: float) -> Array:
-    """Return the covariance (k, k) of the kept coefficients: sigma^2 A^-1, or the `sandwich` for a form with an energy."""
+def covariance(
+    equations: NormalEquations, terms: Sequence[int], coefficients: npt.ArrayLike, diffusion: float
+) -> Array:
+    """Return the covariance (k, k) of the kept coefficients: sigma^2 A^-1; the `sandwich` for a form with an energy."""
     if equations.energy is not None:
         return sandwich(equations, terms, coefficients)
     kept = list(terms)

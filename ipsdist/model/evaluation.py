@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipsdist.model.syntax import Binary, Call, Negative, Node, Number, Power, Variable
+from ipsdist.model.trees import Binary, Call, Negative, Node, Number, Power, Variable
 
 __all__ = ["evaluate", "limit_at_zero", "unbounded_at_zero"]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ipsdist.model import syntax
+from ipsdist.model import syntax, trees
 from ipsdist.model.evaluation import evaluate, limit_at_zero, unbounded_at_zero
-from ipsdist.model.syntax import Binary, Negative, Node, Number
+from ipsdist.model.trees import Binary, Negative, Node, Number
 
 if TYPE_CHECKING:
     import sympy
@@ -44,7 +44,7 @@ class Expression:
     @classmethod
     def from_tree(cls, tree: Node, variables: tuple[str, ...]) -> Expression:
         """Return the expression of a tree, named by the text that it writes."""
-        return cls(syntax.to_text(tree), variables, tree)
+        return cls(trees.to_text(tree), variables, tree)
 
     def __call__(self, *values: npt.ArrayLike) -> Array:
         """Evaluate with one array a variable; broadcast, float64; inf and nan where the formula has no value."""
@@ -87,7 +87,7 @@ class Expression:
 
     def source(self, variables: Mapping[str, str] | None = None) -> str:
         """Return a Python expression over scalars that needs ``math`` and ``np``; ``variables`` renames variables."""
-        return syntax.python_source(self.tree, variables)
+        return trees.python_source(self.tree, variables)
 
     def summands(self) -> tuple[Expression, ...]:
         """Return the summands of the top-level sum with their signs; a number times a sum is multiplied out."""
@@ -134,4 +134,4 @@ def _summands(node: Node, factor: Number) -> Iterator[Node]:
         case _ if factor.value == -1:
             yield Negative(node)
         case _:
-            yield syntax.binary("*", factor, node)
+            yield trees.binary("*", factor, node)

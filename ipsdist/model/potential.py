@@ -50,7 +50,7 @@ def _closed(expression: Expression, start: float) -> Expression | None:
     radii = start + _CHECK_LENGTHS
     exact = value_from_zero(closed, radii) - value_from_zero(closed, np.array(start))
     numerical = integrate_numerically(lambda x: value_from_zero(expression, x), start, radii)
-    size = np.abs(numerical).max()
+    size = np.maximum(np.abs(numerical), 1e-6 * np.abs(numerical).max())
     return closed if np.all(np.abs(exact - numerical) <= _CHECK_TOLERANCE * size) else None
 
 

@@ -138,20 +138,19 @@ class RadialKernel:
         key = f"{argument.partition('.')[0]}.cutoff"
         if self.cutoff is not None and not (0 < self.cutoff <= self.pieces[0][0] and math.isfinite(self.cutoff)):
             raise InputError(key, "must be a positive distance inside the first piece", self.cutoff, "for example 0.05")
-        self._check_singular(argument, key)
-        lowest = self.cutoff or 0.0
-        radii = np.unique([0.0, lowest, *(p for p in _PROBES if p > lowest), *(1.001 * u for u, _ in self.pieces[:-1])])
-        values = self(radii)
-        if not np.isfinite(values).all():
-            where = radii[~np.isfinite(values)][0]
-            fix = "use abs() inside sqrt and log, or system.pieces to end a formula at a distance"
-            raise InputError(argument, f"must be a finite real number at every distance r >= 0, and is not at r = {where:g}", self.name, fix)
+        radii = np.unique([*(p for p in _PROBES if p > (self.cutoff or 0)), *(1.001 * u for u, _ in self.pieces[:-1])])
+        # NaN before the singular: log(r-5) wants another formula, not a cut-off.
+        self._refuse(np.isnan(self(radii)), radii, argument)
+        singular = [part.text for part in self._parts() if part.unbounded_at_zero()]
+        if singular and self.cutoff is None:
+            rule = f"has {' and '.join(singular)} unbounded at r = 0 and no cut-off"
+            raise InputError(argument, rule, self.name, f"set {key}, for example {key} = 0.05")
+        radii = np.array([0.0, *radii])
+        self._refuse(~np.isfinite(self(radii)), radii, argument)
         return self
 
-    def _check_singular(self, argument: str, key: str) -> None:
-        if self.cutoff is not None:
-            return
-        singular = [part.text for part in self._parts() if part.unbounded_at_zero()]
-        if singular:
-            fix = f"set {key}, for example {key} = 0.05"
-            raise InputError(argument, f"has {' and '.join(singular)} unbounded at r = 0 and no cut-off", self.name, fix)
+    def _refuse(self, bad: npt.NDArray[np.bool_], radii: Array, argument: str) -> None:
+        if bad.any():
+            rule = f"must be a finite real number at every distance, and is not at r = {radii[bad][0]:g}"
+            fix = "use abs() inside sqrt and log, or end the formula at a distance with system.pieces"
+            raise InputError(argument, rule, self.name, fix)

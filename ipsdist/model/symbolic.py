@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ipsdist.model.syntax import Binary, Call, Negative, Node, Number, Power, Variable, binary, negative, power
+from ipsdist.model.trees import Binary, Call, Negative, Node, Number, Power, Variable, binary, negative, power
 
 if TYPE_CHECKING:
     import sympy

@@ -94,4 +94,6 @@ class ReportData:
             (self.wasserstein_times, (self.wasserstein_values,)),
         ):
             if any(c is not None and (times is None or c.shape != times.shape) for c in curves):
-                raise ValueError("`energy_*` and `wasserstein_*` curves must have one value for every one of their times")
+                raise ValueError(
+                    "`energy_*` and `wasserstein_*` curves must have one value for every one of their times"
+                )

@@ -41,9 +41,8 @@ def bullets(items: Iterable[object]) -> Markup:
 def section(identity: str, heading: str, parts: Iterable[Markup], kind: str = "") -> Markup:
     """Return a section that its heading names."""
     return Markup(
-        f'<section id="{identity}"{_class(kind)} aria-labelledby="{identity}-h">\n<h2 id="{identity}-h">{escape(heading)}</h2>\n'
-        + "\n".join(parts)
-        + "\n</section>"
+        f'<section id="{identity}"{_class(kind)} aria-labelledby="{identity}-h">\n'
+        f'<h2 id="{identity}-h">{escape(heading)}</h2>\n' + "\n".join(parts) + "\n</section>"
     )
 
 
@@ -59,18 +58,23 @@ def table(caption: str, columns: Sequence[object], rows: Iterable[Sequence[objec
     """
     cells = [list(row) for row in rows]
     right = [bool(cells) and all(_is_number(row[k]) for row in cells) for k in range(len(columns))]
-    head = "".join(f'<th scope="col"{_class("n" if r else "")}>{text(c)}</th>' for c, r in zip(columns, right, strict=True))
+    head = "".join(
+        f'<th scope="col"{_class("n" if r else "")}>{text(c)}</th>' for c, r in zip(columns, right, strict=True)
+    )
     body = "\n".join(
         "<tr>"
         + "".join(
-            f'<th scope="row"{_class("n" if r else "")}>{text(c)}</th>' if k == 0 else f"<td{_class('n' if r else '')}>{text(c)}</td>"
+            f'<th scope="row"{_class("n" if r else "")}>{text(c)}</th>'
+            if k == 0
+            else f"<td{_class('n' if r else '')}>{text(c)}</td>"
             for k, (c, r) in enumerate(zip(row, right, strict=True))
         )
         + "</tr>"
         for row in cells
     )
     return Markup(
-        f'<div class="scroll" role="region" aria-label="{escape(caption)}" tabindex="0"><table><caption>{escape(caption)}</caption>\n'
+        f'<div class="scroll" role="region" aria-label="{escape(caption)}" tabindex="0">\n'
+        f"<table><caption>{escape(caption)}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 

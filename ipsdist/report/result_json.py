@@ -34,9 +34,13 @@ def load(path: Path) -> dict[str, Any]:
     try:
         result = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise InputError(where, "must be a JSON file as ipsdist writes it", error, "write it again with `ipsdist report`") from error
+        raise InputError(
+            where, "must be a JSON file as ipsdist writes it", error, "write it again with `ipsdist report`"
+        ) from error
     if not isinstance(result, dict) or type(result.get("format")) is not int:
-        raise InputError(where, "must be an object with an integer `format`", None, "write it again with `ipsdist report`")
+        raise InputError(
+            where, "must be an object with an integer `format`", None, "write it again with `ipsdist report`"
+        )
     if not 1 <= result["format"] <= FORMAT:
         raise InputError(where, f"must have a format of at most {FORMAT}", result["format"], "use a newer ipsdist")
     return result

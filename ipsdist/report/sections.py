@@ -9,17 +9,18 @@ from typing import Any
 
 from ipsdist.report.data import ReportData
 from ipsdist.report.figures import Missing, Picture
+from ipsdist.report.figures.coefficients import true_coefficient
 from ipsdist.report.html import Markup, bullets, details, figure, paragraph, section, table, term
-from ipsdist.report.terms import as_factor, html_name, number, with_error
-from ipsdist.report.verdict import judge, strength
+from ipsdist.report.terms import as_factor, html_name, in_brackets, number, with_error
+from ipsdist.report.verdict import evidence, judge
 
 __all__ = ["cost", "errors", "figures", "headline", "repeat", "system", "terms", "verdict"]
 
 _LEFT = {"kernel": "<i>φ</i>(<i>r</i>)", "potential": "<i>V</i>", "drift": "drift"}
 _WORDS = {
     "dimension": "dimension d", "particles": "particles N", "replicas": "replicas", "kernel": "true kernel φ(r)",
-    "cutoff": "cut-off radius", "potential": "external potential V", "diffusion": "diffusion σ²", "initial": "initial law",
-    "observe_every": "observed every (steps)", "pieces": "pieces of the kernel",
+    "cutoff": "cut-off radius", "potential": "external potential V", "diffusion": "diffusion σ²",
+    "initial": "initial law", "observe_every": "observed every (steps)", "pieces": "pieces of the kernel",
 }  # fmt: skip
 
 
@@ -44,9 +45,14 @@ def headline(result: Mapping[str, Any], names: Sequence[tuple[str, str]]) -> Mar
 
 def verdict(result: Mapping[str, Any]) -> Markup:
     """Return the box that says how far to trust the answer."""
-    judged = judge(result)
+    judged = judge(result, html_name, escape)
     level = Markup(f"<strong>{judged.level}.</strong>")
-    return section("trust", "How far to trust this", [paragraph(level), bullets([*judged.doubts, *judged.facts])], f"verdict rank{judged.rank}")
+    return section(
+        "trust",
+        "How far to trust this",
+        [paragraph(level), bullets(Markup(sentence) for sentence in (*judged.doubts, *judged.facts))],
+        f"verdict rank{judged.rank}",
+    )
 
 
 def terms(result: Mapping[str, Any], data: ReportData) -> Markup:
@@ -56,23 +62,30 @@ def terms(result: Mapping[str, Any], data: ReportData) -> Markup:
     for kept in result["terms"]:
         low, high = kept["interval95"] or (None, None)
         row = [term(kept["name"]), kept["kind"], kept["coefficient"], kept["standard_error"], low, high]
-        rows.append([*row, float(data.truth.get(kept["name"], 0.0))] if data.truth is not None else row)
-    columns = ["term", "kind", "coefficient", "standard error", "lower 95 %", "upper 95 %"] + (["true"] if known else [])
+        rows.append(row if data.truth is None else [*row, true_coefficient(data.truth, kept["name"], kept["kind"])])
+    columns = ["term", "kind", "coefficient", "standard error", "lower 95 %", "upper 95 %"] + (
+        ["true"] if known else []
+    )
     dropped = ", ".join(html_name(name) for name in result["dropped"]) or "none"
     parts = [table("Kept terms", columns, rows), paragraph(Markup(f"Dropped: {dropped}."))]
-    parts.append(paragraph(f"Form: {result['form']}. {result['form_reason']} Selection: {result['selection']}."))
+    selection = result["selection"].replace("_", " ")
+    parts.append(paragraph(f"Form: {result['form']}. {result['form_reason']} Selection: {selection}."))
     runners = [
         [
             Markup(_model(other["terms"], other["coefficients"])),
             other["score_difference"],
-            "–" if other["score_difference"] is None else strength(other["score_difference"]),
+            evidence(result["form"], other["score_difference"]),
         ]
         for other in result["alternatives"]
     ]
     if runners:
         parts += [
             Markup("<h3>Runners-up</h3>"),
-            table("Other choices of terms, best first", ["φ(r)", "score difference", "evidence for the chosen terms"], runners),
+            table(
+                "Other choices of terms, best first",
+                ["φ(r)", "score difference", "evidence for the chosen terms"],
+                runners,
+            ),
         ]
     return section("terms", "Terms", parts)
 
@@ -90,14 +103,24 @@ def errors(result: Mapping[str, Any], data: ReportData) -> Markup:
     found = result["errors"] or {}
     rows: list[list[object]] = []
     if found.get("kernel_relative_l2") is not None:
-        rows.append(["relative error of φ over the distances seen, L²(ρ)", f"{number(100 * found['kernel_relative_l2'], 3)} %"])
+        rows.append(
+            ["relative error of φ over the distances seen, L²(ρ)", f"{number(100 * found['kernel_relative_l2'], 3)} %"]
+        )
     if found.get("support_correct") is not None:
         rows.append(["the right terms", "yes" if found["support_correct"] else "no"])
-    rows += [[Markup(f"learnt less true coefficient of {html_name(n)}"), e] for n, e in (found.get("coefficients") or {}).items()]
-    ratio = found.get("cramer_rao_ratio")
-    for name, value in (ratio.items() if isinstance(ratio, Mapping) else [("", ratio)] if ratio is not None else []):
-        rows.append([Markup(f"standard error over its lowest possible{' for ' + html_name(name) if name else ''} (Cramér–Rao)"), value])
-    parts = [table("Against the truth", ["error", "value"], rows)] if rows else [paragraph("The truth is unknown, so nothing is compared with it.")]
+    rows += [
+        [Markup(f"learnt less true coefficient of {html_name(n)}"), e]
+        for n, e in (found.get("coefficients") or {}).items()
+    ]
+    rows += [
+        [Markup(f"that of {html_name(n)} over its lowest possible standard error (Cramér–Rao)"), e]
+        for n, e in (found.get("cramer_rao_ratio") or {}).items()
+    ]
+    parts = (
+        [table("Against the truth", ["error", "value"], rows)]
+        if rows
+        else [paragraph("The truth is unknown, so nothing is compared with it.")]
+    )
     against = []
     if data.wasserstein_values is not None and len(data.wasserstein_values):
         against.append(["W₂ of the predicted density at the last time", float(data.wasserstein_values[-1])])
@@ -127,15 +150,19 @@ def cost(result: Mapping[str, Any]) -> Markup:
     if spent["particle_steps_per_second"] is not None:
         totals.append(["particle steps a second", float(spent["particle_steps_per_second"])])
     totals += [["device", result["device"]], ["worker processes", result["workers"]]]
-    left = table("Time of every stage", ["stage", "wall seconds", "CPU seconds"], stages) + table("Machine", ["", ""], totals)
+    left = table("Time of every stage", ["stage", "wall seconds", "CPU seconds"], stages) + table(
+        "Machine", ["quantity", "value"], totals
+    )
     right = table("Versions", ["package", "version"], sorted(result["versions"].items()))
-    return section("cost", "Cost and versions", [Markup(f'<div class="columns"><div>{left}</div><div>{right}</div></div>')])
+    return section(
+        "cost", "Cost and versions", [Markup(f'<div class="columns"><div>{left}</div><div>{right}</div></div>')]
+    )
 
 
 def repeat(data: ReportData) -> Markup:
     """Return the command that repeats the run, and its run file."""
     parts = [
-        paragraph("The same package versions on the same family of processors give the same bits. In the folder of this report:"),
+        paragraph("Same package versions, same family of processors: the same bits. In the folder of this report:"),
         Markup(f"<pre>{escape(data.command)}</pre>"),
     ]
     if data.config:
@@ -159,7 +186,7 @@ def _sum(kept: Sequence[Mapping[str, Any]], kind: str) -> str:
         if item["kind"] != kind:
             continue
         size = with_error(abs(item["coefficient"]), item["standard_error"])
-        size = f'<span class="number">{f"({size})" if item["standard_error"] else size}</span>'
+        size = f'<span class="number">{in_brackets(size)}</span>'
         text += _joined(text, item["coefficient"], f"{size} {html_name(as_factor(item['name']))}".rstrip())
     return text or "0"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ipsdist.report.terms import as_factor, with_error
-from ipsdist.report.verdict import judge, strength
+from ipsdist.report.terms import as_factor, in_brackets, with_error
+from ipsdist.report.verdict import evidence, judge
 
 __all__ = ["summary_lines"]
 
@@ -14,22 +14,28 @@ _LEFT = {"kernel": "phi(r)", "potential": "V", "drift": "drift"}
 
 
 def summary_lines(result: Mapping[str, Any]) -> list[str]:
-    """Return the learnt formula with standard errors, sigma^2, the runner-up and the verdict (ASCII unless a name is not)."""
-    lines = [f"{left} = {_sum(result, kind)}" for kind, left in _LEFT.items() if kind == "kernel" or _of_kind(result, kind)]
+    """Return the learnt formula with errors, sigma^2, the runner-up and the verdict (ASCII unless a name is not)."""
+    lines = [
+        f"{left} = {_sum(result, kind)}" for kind, left in _LEFT.items() if kind == "kernel" or _of_kind(result, kind)
+    ]
     diffusion = result["diffusion"]
-    given = "" if diffusion["standard_error"] is not None else "  (given)"
+    given = "" if diffusion["standard_error"] is not None else " (given)"
     lines.append(f"sigma^2 = {with_error(diffusion['value'], diffusion['standard_error'], plain=True)}{given}")
     if result["alternatives"] and result["alternatives"][0]["score_difference"] is not None:
         best = result["alternatives"][0]
         terms = " + ".join(best["terms"]) or "no term"
         gap = best["score_difference"]
-        lines.append(f"runner-up: {terms}; score {gap:.3g} worse ({strength(gap)})")
+        side = "worse" if gap >= 0 else "better"
+        lines.append(f"runner-up: {terms}; score {abs(gap):.3g} {side} ({evidence(result['form'], gap)})")
     errors = result["errors"] or {}
     if errors.get("kernel_relative_l2") is not None:
         right = {True: "; the right terms", False: "; NOT the right terms", None: ""}[errors.get("support_correct")]
-        lines.append(f"error of phi: {100 * errors['kernel_relative_l2']:.3g} % (relative L2 over the distances seen){right}")
+        lines.append(
+            f"error of phi: {100 * errors['kernel_relative_l2']:.3g} % (relative L2 over the distances seen){right}"
+        )
     verdict = judge(result)
-    return [*lines, f"{verdict.level.lower()}" + (f": {verdict.doubts[0]}" if verdict.doubts else "")]
+    doubts = [f"  - {doubt}" for doubt in verdict.doubts if not doubt.startswith("The runner-up")]
+    return [*lines, f"trust: {verdict.level.lower()}", *doubts]
 
 
 def _of_kind(result: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
@@ -39,8 +45,7 @@ def _of_kind(result: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
 def _sum(result: Mapping[str, Any], kind: str) -> str:
     text = ""
     for term in _of_kind(result, kind):
-        size = with_error(abs(term["coefficient"]), term["standard_error"], plain=True)
-        size = f"({size})" if " " in size else size
+        size = in_brackets(with_error(abs(term["coefficient"]), term["standard_error"], plain=True))
         name = f" {as_factor(term['name'])}".rstrip()
         minus = term["coefficient"] < 0
         text += (f" {'-' if minus else '+'} " if text else "-" if minus else "") + size + name

@@ -6,7 +6,17 @@ import math
 import re
 from html import escape
 
-__all__ = ["as_factor", "figure_name", "html_name", "html_number", "number", "plain_label", "value_and_error", "with_error"]
+__all__ = [
+    "as_factor",
+    "figure_name",
+    "html_name",
+    "html_number",
+    "in_brackets",
+    "number",
+    "plain_label",
+    "value_and_error",
+    "with_error",
+]
 
 _TOKEN = re.compile(
     r"\*\*\((?P<group>[^()]*)\)|\*\*(?P<power>-?[\d.]+)|\bexp\((?P<exp>[^()]*)\)"
@@ -18,7 +28,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float | None, digits: int = 5) -> str:
-    """Return a number with so many significant digits, a true minus and powers of ten; a dash for None or not finite."""
+    """Return a number with so many significant digits, true minus, powers of ten; a dash for None or not finite."""
     if value is None or not math.isfinite(value):
         return "–"
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
@@ -38,7 +48,7 @@ def html_number(value: object) -> str:
 
 
 def value_and_error(value: float, error: float | None) -> tuple[str, str, int]:
-    """Return texts of |value| and error and a shared power of ten: the error to two digits, the value to the same place.
+    """Return texts of |value| and error and a shared power of ten: the error to two digits, the value alike.
 
     The power is 0 for sizes from 1e-3 to 1e5. Without an error (None, 0, not finite) the value has six digits.
     """
@@ -56,13 +66,18 @@ def value_and_error(value: float, error: float | None) -> tuple[str, str, int]:
 
 
 def with_error(value: float, error: float | None, *, plain: bool = False) -> str:
-    """Return "3.003 ± 0.012" with its sign; ``plain`` keeps to ASCII ("+-", "* 1e-07") for terminals of any encoding."""
+    """Return "3.003 ± 0.012" with its sign; ``plain`` keeps to ASCII ("+-", "* 1e-7") for any terminal."""
     size, spread, power = value_and_error(value, error)
     text = ("−" if value < 0 else "") + (f"{size} ± {spread}" if spread else size)
     if power:
         text = f"({text})" if spread else text
         text += f" * 1e{power}" if plain else f" × 10{str(power).translate(_SUPERSCRIPT)}"
     return text.replace("−", "-").replace("±", "+-") if plain else text
+
+
+def in_brackets(size: str) -> str:
+    """Return a coefficient as it stands before its term: in brackets when it has an error or a power of ten."""
+    return f"({size})" if " " in size and not size.startswith("(") else size
 
 
 def as_factor(name: str) -> str:
@@ -81,7 +96,7 @@ def html_name(name: str) -> str:
 
 
 def figure_name(name: str, longest: int = 24) -> str:
-    """Return the name of a term as mathtext; text that is none (or longer than ``longest``) stays plain, cut to length."""
+    """Return the name of a term as mathtext; other or longer text stays plain, cut to ``longest``."""
     if len(name) > longest:
         return plain_label(name[: longest - 1] + "…")
     if not _KNOWN.fullmatch(name):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ipsdist.report.terms import number
 
-__all__ = ["Verdict", "judge", "strength"]
+__all__ = ["Verdict", "evidence", "judge", "strength"]
 
 _WELL, _CARE, _NOT = "Well determined", "Read with care", "Not determined"
 
@@ -28,56 +28,64 @@ class Verdict:
 
 
 def strength(difference: float) -> str:
-    """Return the evidence of a score difference in words (scores are on the scale of twice a log-likelihood)."""
+    """Return the evidence of a score difference in words; the score is on the scale of -2 log-likelihood."""
     for limit, words in ((2.0, "not distinguishable"), (6.0, "weak evidence"), (10.0, "strong evidence")):
         if difference < limit:
             return words
     return "very strong evidence"
 
 
-def judge(result: Mapping[str, Any]) -> Verdict:
-    """Weigh score distance, standard errors, confounded groups, condition number and warnings of a result."""
+def evidence(form: str, difference: float | None) -> str:
+    """Return the evidence against a runner-up in words; residuals of the strong and weak forms give none."""
+    if difference is None:
+        return "unknown"
+    return strength(difference) if form in ("action", "likelihood") else "no scale of evidence for this form"
+
+
+def judge(result: Mapping[str, Any], name: Callable[[str], str] = str, text: Callable[[str], str] = str) -> Verdict:
+    """Weigh score distance, standard errors, confounded groups, condition number and warnings of a result.
+
+    ``name`` writes the name of a term and ``text`` any other words of the result (HTML needs them marked up or escaped).
+    """
     doubts: list[str] = []
     facts: list[str] = []
-    rank = max(_runner_up(result, doubts, facts), _errors(result, doubts, facts))
-    for group in result["confounded"]:
-        doubts.append(f"The data cannot tell these terms apart: {', '.join(group)}.")
+    rank = max(_runner_up(result, name, doubts, facts), _errors(result, name, doubts, facts))
+    groups = (", ".join(map(name, group)) for group in result["confounded"])
+    doubts.extend(f"The data cannot tell these terms apart: {group}." for group in groups)
     _condition(result["condition"], doubts, facts)
-    doubts.extend(str(warning) for warning in result.get("warnings", ()))
+    doubts.extend(text(warning) for warning in result.get("warnings", ()))
     level = (_WELL, _CARE, _NOT)[max(rank, 1 if doubts else 0)]
     return Verdict(level, tuple(doubts), tuple(facts))
 
 
-def _runner_up(result: Mapping[str, Any], doubts: list[str], facts: list[str]) -> int:
+def _runner_up(result: Mapping[str, Any], name: Callable[[str], str], doubts: list[str], facts: list[str]) -> int:
     alternatives = result["alternatives"]
     gap = alternatives[0]["score_difference"] if alternatives else None
     if gap is None:
         doubts.append("No other choice of terms was weighed against this one.")
         return 1
-    names = " + ".join(alternatives[0]["terms"]) or "no term at all"
-    sentence = f"The runner-up is {names}, {number(gap, 3)} worse in score: {strength(gap)}"
-    if gap < 2:
-        doubts.append(f"{sentence} from the chosen terms.")
-        return 2
-    (doubts if gap < 6 else facts).append(f"{sentence} for the chosen terms.")
-    return 1 if gap < 6 else 0
+    names = " + ".join(map(name, alternatives[0]["terms"])) or "no term at all"
+    words = evidence(result["form"], gap)
+    sentence = f"The runner-up is {names}, {number(abs(gap), 3)} {'worse' if gap >= 0 else 'better'} in score: {words}."
+    rank = 2 if gap < 0 or words == strength(0.0) else 0 if words in (strength(6.0), strength(10.0)) else 1
+    (doubts if rank else facts).append(sentence)
+    return rank
 
 
-def _errors(result: Mapping[str, Any], doubts: list[str], facts: list[str]) -> int:
+def _errors(result: Mapping[str, Any], name: Callable[[str], str], doubts: list[str], facts: list[str]) -> int:
     terms = result["terms"]
     if not terms:
         doubts.append("No term was kept.")
         return 2
-    unknown = [t["name"] for t in terms if t["standard_error"] is None]
-    open_ends = [t["name"] for t in terms if t["interval95"] and t["interval95"][0] <= 0 <= t["interval95"][1]]
+    unknown = [name(t["name"]) for t in terms if t["standard_error"] is None]
+    open_ends = [name(t["name"]) for t in terms if t["interval95"] and t["interval95"][0] <= 0 <= t["interval95"][1]]
     if unknown:
         doubts.append(f"There is no standard error for {', '.join(unknown)}.")
     if open_ends:
         doubts.append(f"The 95 % interval holds 0 for {', '.join(open_ends)}.")
     if not unknown and not open_ends:
-        worst = max(terms, key=lambda t: t["standard_error"] / max(abs(t["coefficient"]), 1e-300))
-        share = 100 * worst["standard_error"] / abs(worst["coefficient"])
-        facts.append(f"The largest relative standard error is {number(share, 2)} % ({worst['name']}).")
+        share, worst = max((100 * t["standard_error"] / abs(t["coefficient"]), t["name"]) for t in terms)
+        facts.append(f"The largest relative standard error is {number(share, 2)} % ({name(worst)}).")
     return 2 if open_ends else 0
 
 
@@ -90,4 +98,6 @@ def _condition(condition: float | None, doubts: list[str], facts: list[str]) -> 
             "rests on the score, not on a fit of all of them at once."
         )
     else:
-        facts.append(f"The dictionary's terms are well separated by these data (condition number {number(condition, 2)}).")
+        facts.append(
+            f"The dictionary's terms are well separated by these data (condition number {number(condition, 2)})."
+        )

@@ -4,19 +4,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import logging
+import platform
 import queue
+import signal
 import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import dask
 import distributed
+from distributed.comm.core import connect
 from distributed.scheduler import KilledWorker
 
 from ipsdist.model.errors import InputError, RunError
@@ -67,7 +73,7 @@ class DaskExecutor:
         if scheduler is not None:
             self._client = self._own.enter_context(_connect(scheduler))
         if self._client is not None:
-            self.workers = _count_workers(self._client, scheduler)
+            self.workers = _greet(self._client, "client" if scheduler is None else "--scheduler")
 
     @property
     def dashboard(self) -> str | None:
@@ -130,19 +136,21 @@ class DaskExecutor:
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keep Dask's own talk about workers that come and go from the user; what matters is raised."""
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    # Each of its loggers has a level of its own.
+    loggers = [logging.getLogger(name) for name in [*logging.root.manager.loggerDict] if name.startswith("distributed")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextlib.contextmanager
 def _local(workers: int) -> Iterator[distributed.Client]:
-    with dask.config.set(_LOCAL), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with dask.config.set(_LOCAL):
         cluster = distributed.LocalCluster(
             n_workers=workers,
             processes=True,
@@ -152,33 +160,72 @@ def _local(workers: int) -> Iterator[distributed.Client]:
             memory_limit=distributed.system.MEMORY_LIMIT // workers,
             silence_logs=logging.CRITICAL,
         )
-        with cluster, distributed.Client(cluster, set_as_default=False) as client:
-            yield client
+    with cluster, distributed.Client(cluster, set_as_default=False) as client:
+        client.register_plugin(_LeaveInterruptsToTheDriver())
+        yield client
+
+
+class _LeaveInterruptsToTheDriver(distributed.WorkerPlugin):
+    """A Ctrl-C reaches every process of the terminal; workers that died of it would be started anew while closing."""
+
+    name = "ipsdist-interrupts"
+
+    def setup(self, worker: distributed.Worker) -> None:  # noqa: ARG002
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
 def _connect(scheduler: str) -> Iterator[distributed.Client]:
-    fix = "start one with `dask scheduler` and give the address it prints or its scheduler file"
-    rule = "must be the address or the file of a running Dask scheduler"
     try:
-        place = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            client = distributed.Client(**place, timeout=_CONNECT_SECONDS, set_as_default=False)
+        address = json.loads(Path(scheduler).read_text())["address"] if Path(scheduler).is_file() else scheduler
+        # A client that cannot connect takes a minute to give up and says so at length; a bare connection does not.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _call_at(address)).result()
     except (OSError, ValueError, KeyError, TypeError) as error:
+        rule = "must be the address or the file of a running Dask scheduler"
+        fix = "start one with `dask scheduler` and give the address it prints or its scheduler file"
         raise InputError("--scheduler", rule, f"{scheduler} ({type(error).__name__})", fix) from error
+    with warnings.catch_warnings():
+        # It warns of other versions there; those that matter are refused below.
+        warnings.simplefilter("ignore")
+        client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     with client:
         yield client
 
 
-def _count_workers(client: distributed.Client, scheduler: str | None) -> int:
+async def _call_at(address: str) -> None:
+    security = distributed.Security().get_connection_args("client")
+    comm = await connect(address, timeout=_CONNECT_SECONDS, **security)
+    await comm.close()
+
+
+def _greet(client: distributed.Client, argument: str) -> int:
+    """Return the number of workers; raise InputError when there are none or when they are not like this process."""
     try:
         client.wait_for_workers(1, timeout=_WORKERLESS_SECONDS)
     except TimeoutError as error:
-        argument = "client" if scheduler is None else "--scheduler"
-        got = f"none in {_WORKERLESS_SECONDS} s{'' if scheduler is None else f' at {scheduler}'}"
-        raise InputError(argument, "must have workers", got, "start some with `dask worker ADDRESS`") from error
-    return len(client.nthreads())
+        fix = "start some with `dask worker ADDRESS`"
+        raise InputError(argument, "must have workers", f"none in {_WORKERLESS_SECONDS} s", fix) from error
+    fix = "install the same version there and here"
+    rule = "must have the versions of this process on its scheduler and workers"
+    here = _versions()
+    try:
+        there = {"scheduler": client.run_on_scheduler(_versions), **client.run(_versions)}
+    except Exception as error:
+        raise InputError(argument, rule, f"{type(error).__name__}: {str(error).splitlines()[0]}", fix) from error
+    for place, found in there.items():
+        if found != here:
+            raise InputError(argument, rule, f"{found} on {place} and {here} here", fix)
+    return len(there) - 1
+
+
+def _versions() -> str:
+    """Versions that must agree for a pickle to mean the same and an answer to have the same bits."""
+    found = [f"Python {platform.python_version().rpartition('.')[0]}"]
+    for package in ("ipsdist", "numpy", "scipy", "numba"):
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{package} {version(package)}")
+    return ", ".join(found)
 
 
 def _next_event(events: queue.SimpleQueue[Event], client: distributed.Client) -> Event:

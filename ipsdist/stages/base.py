@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ipsdist.config import RunConfig
@@ -118,7 +119,7 @@ def measured(do: Callable[[Store, Task, Tick], Payload]) -> Callable[[Task, Tick
 
     def task_function(task: Task, tick: Tick) -> Payload:
         clock = _Clock()
-        store = Store.open(task.store, "r+")
+        store = Store.open(Path(task.store), "r+")
         payload = do(store, task, tick)
         payload = {**payload, "cost": clock.cost() | {"process": os.getpid()}}
         store.commit(task.record, payload)

@@ -82,5 +82,4 @@ DENSITIES = Stage(
     tasks=_tasks,
     do=estimate_block,
     finish=no_answer,
-    finish=_finish,
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from ipsdist.config import RunConfig
 from ipsdist.model.dictionary import Dictionary
+from ipsdist.model.errors import InputError
 from ipsdist.model.expression import Expression
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.normal_equations import NormalEquations
@@ -62,10 +63,10 @@ def assemble_block(store: Store, task: Task, tick: Tick) -> Payload:
 def _pair_block(store: Store, task: Task, tick: Tick) -> None:
     setup, (replica, number) = store.attributes["setup"], task.index
     block = slice_blocks(setup["slices"], setup["dimension"])[number]
-    system = task.config.system_value()
+    potential = task.config.potential()
     parts: list[Pairings] = []
     for deposits in load_block(store, replica, block):
-        tables, external = _tables(task.config.terms(), system.potential, deposits.mesh)
+        tables, external = _tables(task.config.terms(), potential, deposits.mesh)
         parts.append(pair_slice(deposits, tables, external))
         tick(len(parts))
     whole = stack(parts)
@@ -87,17 +88,25 @@ def _strong_block(store: Store, task: Task) -> None:
     setup, number = store.attributes["setup"], task.index[1]
     block = slice_blocks(setup["slices"], setup["dimension"])[number]
     until = min(block.stop + 1, setup["slices"])
-    system, times = task.config.system_value(), np.asarray(setup["times"])
+    times = np.asarray(setup["times"])
     equations = strong_equations(
         store.read("densities/density", slice(block.first, until)),
         times[block.first : until],
         grid_of(setup),
         task.config.terms(),
-        system.diffusion,
+        given_diffusion(task.config),
         particles=setup["particles"] * setup["replicas"],
-        external=system.potential,
+        external=task.config.potential(),
     )
     _write(store, f"equations/replica-0/block-{number}", equations)
+
+
+def given_diffusion(config: RunConfig) -> float:
+    """Return sigma^2 of the run file; the strong form needs it before the first panel. Raises InputError without one."""
+    if config.system.diffusion is None:
+        fix = 'give it, or use fit.form = "action", which estimates it from labelled slices'
+        raise InputError("system.diffusion", "is required by the strong form", "nothing", fix)
+    return config.system.diffusion
 
 
 def _write(store: Store, group: str, equations: NormalEquations) -> None:
@@ -195,7 +204,10 @@ EQUATIONS = Stage(
     name="equations",
     unit="slices",
     needs=lambda config: ("particles", "densities") if config.form == "strong" else ("particles",),
-    keys=lambda config: {**config.values("dictionary"), "form": config.form, "quadrature": config.fit.quadrature},
+    keys=lambda config: {
+        **config.values("dictionary", "fit.quadrature", "system.diffusion", "system.potential"),
+        "form": config.form,
+    },
     prepare=nothing_shared,
     tasks=_tasks,
     do=assemble_block,

@@ -30,11 +30,22 @@ INPUT_INITIAL = "input/initial"
 Positions = npt.NDArray[np.float64]
 
 
+_CHUNK = 2**20
+_LANES = 4
+"""Particles of a chunk come in fours: one counter of the noise makes four normals."""
+
+
+def chunk_of(config: RunConfig) -> int:
+    """Return the particles of a chunk, a multiple of 4."""
+    chunk = config.run.chunk
+    return _CHUNK if chunk == "auto" else chunk + -chunk % _LANES
+
+
 def initial_positions(law: InitialLaw, config: RunConfig, replica: int, count: int | None = None) -> Positions:
     """Return the first ``count`` initial positions of a replica (count, d); all of them by default."""
     system = config.system_value()
     n = system.particles if count is None else min(count, system.particles)
-    positions, chunk = np.empty((n, system.dimension)), config.run.chunk
+    positions, chunk = np.empty((n, system.dimension)), chunk_of(config)
     for first in range(0, n, chunk):
         stop = min(first + chunk, n)
         positions[first:stop] = sample(law, system.dimension, config.run.seed, replica, first, stop - first)
@@ -71,19 +82,19 @@ def _step_replica(store: Store, task: Task, tick: Tick) -> Payload:
     system, times, setup = config.system_value(), config.times(), store.attributes["setup"]
     stepper = Stepper(
         system,
-        step=times.step,
-        seed=config.run.seed,
-        replica=replica,
-        spacing=setup["spacing"],
-        force=setup["force"],
-        chunk=config.run.chunk,
+        times.step,
+        config.run.seed,
+        replica,
+        setup["spacing"],
+        setup["force"],
+        chunk_of(config),
     )
     blocks = slice_blocks(times.slices, system.dimension)
     done = _committed(store, replica, blocks)
     if len(done) == len(blocks):
         return {}
     if done:
-        state = _restored(store, replica, done, times.observe_every, stepper)
+        state = _restored(store, replica, done[-1], times.observe_every, setup["spacing"], stepper)
     else:
         state = stepper.start(_start(store, config, replica))
     kept = _Kept(store, config, replica)
@@ -141,12 +152,13 @@ def _save_checkpoint(store: Store, replica: int, block: Block, state: State) -> 
     store.write(f"{group}/mesh", placed, dims=("lower_then_shape",), units="spacing")
 
 
-def _restored(store: Store, replica: int, done: Sequence[Block], every: int, stepper: Stepper) -> State:
-    group = _checkpoint(replica, done[-1])
+def _restored(store: Store, replica: int, block: Block, every: int, spacing: float, stepper: Stepper) -> State:
+    """Return the state after a committed block, from which the steps go on with the same bits."""
+    group = _checkpoint(replica, block)
     placed = [int(k) for k in store.read(f"{group}/mesh")]
     d = len(placed) // 2
-    mesh = Mesh(stepper.spacing, tuple(placed[:d]), tuple(placed[d:]))
-    return stepper.restore(store.read(f"{group}/positions"), done[-1].stop * every, mesh)
+    mesh = Mesh(spacing, tuple(placed[:d]), tuple(placed[d:]))
+    return stepper.start(store.read(f"{group}/positions"), block.stop * every, mesh)
 
 
 class _Kept:
@@ -200,11 +212,17 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
     return {"squared_move_two_apart": [s for p in payloads for s in p["squared_move_two_apart"]]}
 
 
+def _keys(config: RunConfig) -> Mapping[str, Any]:
+    if config.data.source == "import":
+        return config.values("data", "force", "system.dimension")
+    return config.values("system", "time", "initial", "data", "force", "run.seed", "run.precision")
+
+
 PARTICLES = Stage(
     name="particles",
     unit="particle-steps",
     needs=lambda config: (),
-    keys=lambda config: config.values("system", "time", "initial", "data", "force", "run.seed"),
+    keys=_keys,
     prepare=nothing_shared,
     tasks=_tasks,
     do=make_particles,

@@ -31,8 +31,8 @@ def bandwidths(rule: str | float, weights: Array, mesh: Mesh, particles: int, fa
     Parameters
     ----------
     rule
-        "scott": std N**(-1/(d+4)); "silverman": std (N (d+2)/4)**(-1/(d+4)); "isj": improved Sheather-Jones, d = 1 only;
-        or the bandwidth itself, the same on every axis.
+        "scott": std N**(-1/(d+4)); "silverman": std (N (d+2)/4)**(-1/(d+4)); "isj": improved Sheather-Jones, d = 1
+        only; or the bandwidth itself, the same on every axis.
     weights
         (nodes...), particles per node.
     particles
@@ -65,7 +65,7 @@ def bandwidths(rule: str | float, weights: Array, mesh: Mesh, particles: int, fa
             got=repr(rule),
             fix="use scott",
         )
-    return np.maximum(h * factor, mesh.spacing)
+    return np.asarray(np.maximum(h * factor, mesh.spacing))
 
 
 def _given(bandwidth: float, mesh: Mesh) -> Array:
@@ -73,7 +73,7 @@ def _given(bandwidth: float, mesh: Mesh) -> Array:
     if not mesh.spacing <= bandwidth < math.inf:
         raise InputError(
             "density.bandwidth",
-            f"(times density.bandwidth_factor) must be finite and at least the spacing {mesh.spacing:g} of the force mesh",
+            f"(times bandwidth_factor) must be finite and at least the spacing {mesh.spacing:g} of the force mesh",
             got=f"{bandwidth:g}",
             fix="give a larger density.bandwidth or a smaller force.spacing",
         )
@@ -81,7 +81,7 @@ def _given(bandwidth: float, mesh: Mesh) -> Array:
 
 
 def standard_deviations(weights: Array, mesh: Mesh) -> Array:
-    """Return the particles' standard deviation along every axis (d,), the variance spacing**2 / 6 of binning taken off."""
+    """Return the particles' standard deviation along every axis (d,), the binning variance taken off."""
     out = np.empty(mesh.dimension)
     total = weights.sum()
     if not total > 0:
@@ -106,7 +106,7 @@ def improved_sheather_jones(weights: Array, spacing: float, particles: int) -> f
     """
     n = len(weights)
     power = scipy.fft.dct(weights / weights.sum(), type=2)[1:] ** 2 / 2.0
-    wave = np.arange(1, n) ** 2 * math.pi**2
+    wave: Array = (math.pi * np.arange(1, n, dtype=np.float64)) ** 2
 
     def excess(t: float) -> float:
         return t - _plug_in(t, wave, power, particles)

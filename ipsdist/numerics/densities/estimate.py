@@ -1,4 +1,4 @@
-"""Density of one slice: deposits, counts or positions in, values on the regular grid out, by the rule the run file names."""
+"""Density of one slice, by the rule that the run file names, from deposits, counts or positions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ipsdist.model.errors import InputError
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.system import Grid
 from ipsdist.numerics.densities.bandwidth import bandwidths
-from ipsdist.numerics.densities.binning import bin_positions, binning_mesh
+from ipsdist.numerics.densities.binning import bin_positions
 from ipsdist.numerics.densities.self_consistent import self_consistent_density
 from ipsdist.numerics.densities.window import density
 
@@ -22,19 +22,21 @@ Array = npt.NDArray[np.float64]
 def estimate_density(deposits: Deposits, grid: Grid, rule: str | float = "scott", factor: float = 1.0) -> Array:
     """Return the density estimate of a slice (points...), integral 1 over R^d (docs/method.md, section 3).
 
-    ``rule`` is scott, silverman, isj, self_consistent or a bandwidth in length units; ``factor`` multiplies the bandwidth
-    and means nothing to self_consistent, which has none. Raises InputError as the rules do.
+    ``rule`` is scott, silverman, isj, self_consistent or a bandwidth in length units; ``factor`` multiplies the
+    bandwidth and means nothing to self_consistent, which has none. Raises InputError as the rules do.
     """
     return density_of_counts(deposits.density_weights(), deposits.mesh, deposits.particles, grid, rule, factor)
 
 
-def density_of_positions(positions: npt.ArrayLike, grid: Grid, rule: str | float = "scott", factor: float = 1.0) -> Array:
-    """Return the density estimate (points...) of positions (N, d), binned on a mesh of their own; see `estimate_density`."""
+def density_of_positions(
+    positions: npt.ArrayLike, grid: Grid, rule: str | float = "scott", factor: float = 1.0
+) -> Array:
+    """Return the density estimate (points...) of positions (N, d), binned on their own mesh; see `estimate_density`."""
     x = np.asarray(positions, dtype=np.float64)
     if x.ndim != 2 or x.shape[1] != len(grid.cells) or not len(x):
         raise InputError("positions", f"must be (N, {len(grid.cells)}) with N > 0", got=x.shape)
-    mesh = binning_mesh(x)
-    return density_of_counts(bin_positions(x, mesh) / COUNT_ONE, mesh, len(x), grid, rule, factor)
+    mesh, count = bin_positions(x)
+    return density_of_counts(count / COUNT_ONE, mesh, len(x), grid, rule, factor)
 
 
 def density_of_counts(

@@ -1,4 +1,4 @@
-"""Self-consistent density estimate: the Fourier filter that is optimal for the spectrum it leaves, no bandwidth to choose."""
+"""Self-consistent density estimate: the Fourier filter that is optimal for the spectrum it leaves, no bandwidth."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _DILATION = 2
 def self_consistent_density(weights: Array, mesh: Mesh, grid: Grid, particles: int) -> Array:
     """Return the estimate of Bernacchia and Pigolotti 2011 on the grid (points,), d = 1.
 
-    The empirical characteristic function D(k) is multiplied by N / (2 (N - 1)) (1 + sqrt(1 - 4 (N - 1) / (N |D|)**2)) on
-    the accepted modes and 0 elsewhere. Integral 1 over R; small negative lobes are the estimate's own and stay: who needs
-    a positive density (entropy, W2) clips it. It is 0 beyond half a width of the occupied nodes on either side.
+    The empirical characteristic function D(k) is multiplied by N / (2 (N - 1)) (1 + sqrt(1 - 4 (N - 1) / (N |D|)**2))
+    on the accepted modes and 0 elsewhere. Integral 1 over R; small negative lobes are the estimate's own and stay:
+    who needs a positive density (entropy, W2) clips it. It is 0 beyond half a width of the occupied nodes on either
+    side.
 
     Parameters
     ----------
@@ -71,8 +72,8 @@ def self_consistent_density(weights: Array, mesh: Mesh, grid: Grid, particles: i
 def accepted_modes(power: Array, particles: int) -> npt.NDArray[np.intp]:
     """Return the indices of the modes that stand out of the noise and hang together with mode 0.
 
-    ``power`` (modes,) is |D|**2; a mode stands out when it reaches 4 (N - 1) / N**2. Two of them hang together when at most
-    ``2 * _DILATION`` others lie between them.
+    ``power`` (modes,) is |D|**2; a mode stands out when it reaches 4 (N - 1) / N**2. Two of them hang together when
+    at most ``2 * _DILATION`` others lie between them.
     """
     standing = np.flatnonzero(power >= 4.0 * (particles - 1) / particles**2)
     gaps = np.flatnonzero(np.diff(standing) > 2 * _DILATION + 1)

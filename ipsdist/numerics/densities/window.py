@@ -1,8 +1,8 @@
 """Gaussian window: from counts on the force mesh to a density on the regular grid, one sparse product an axis.
 
 The bandwidth h is the standard deviation of the whole smoothing. Sharing a particle between the two nodes of its cell
-already spreads it by spacing**2 / 6 an axis (the mean of w (1 - w) spacing**2 over the place in the cell), so the window
-that is applied has the variance h**2 - spacing**2 / 6: the density's variance is the particles' plus h**2.
+already spreads it by spacing**2 / 6 an axis (the mean of w (1 - w) spacing**2 over the place in the cell), so the
+window that is applied has the variance h**2 - spacing**2 / 6: the density's variance is the particles' plus h**2.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def density(weights: Array, mesh: Mesh, grid: Grid, bandwidths: npt.ArrayLike) -
 
     Notes
     -----
-    A sparse product adds the nodes of a point in order, whatever the number of slices and threads: a slice's bits do not
-    depend on the slices it comes with.
+    A sparse product adds the nodes of a point in order, whatever the number of slices and threads: a slice's bits do
+    not depend on the slices it comes with.
     """
     d = mesh.dimension
     slices = np.asarray(weights, dtype=np.float64).reshape(-1, *mesh.shape)
@@ -110,8 +110,8 @@ def coarsened(weights: Array, lower: int, factor: int) -> tuple[Array, int]:
 def window_matrix(points: Array, lower: int, nodes: int, spacing: float, bandwidth: float) -> scipy.sparse.csr_array:
     """Return the window at ``points`` of a particle at each of the nodes ``lower``, ``lower + 1``, ... (points, nodes).
 
-    The binning variance is taken off the bandwidth. Raises InputError when the bandwidth is below the node spacing: from
-    there on the sum over nodes ripples (by 1e-7 of the density at h = spacing, by 1e-3 at three quarters of it).
+    The binning variance is taken off the bandwidth. Raises InputError when the bandwidth is below the node spacing:
+    from there on the sum over nodes ripples (by 1e-7 of the density at h = spacing, by 1e-3 at three quarters of it).
     """
     if not spacing <= bandwidth < math.inf:
         raise InputError(

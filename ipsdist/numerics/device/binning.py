@@ -15,10 +15,10 @@ _PARTICLE = 1 << 40
 
 @njit(cache=True)
 def bin_line(positions, inverse, lower, cells):  # type: ignore[no-untyped-def]
-    """Add every position (n,), n <= 2**22, to its cell in ``cells`` (nodes,); return how many are off the mesh (skipped).
+    """Add every position (n,), n <= 2**22, to its cell in ``cells`` (nodes,); return how many are off the mesh.
 
-    The weight of the upper node is rounded as in `deposit`. Both nodes of a cell follow from the number of its particles
-    and the sum of their upper weights, so that one addition does for two; it is the cost of this loop.
+    The weight of the upper node is rounded as in `deposit`. Both nodes of a cell follow from the number of its
+    particles and the sum of their upper weights, so that one addition does for two; it is the cost of this loop.
     """
     lost = 0
     last = lower + cells.size - 1

@@ -88,13 +88,11 @@ class Stepper:
             self._advance_mesh(state, steps)
 
     def _advance_mesh(self, state: State, steps: int) -> None:
-        from ipsdist.numerics.device.step import STEPS
+        from ipsdist.numerics.device.step import step
 
         assert self._mesh_force is not None
-        fused, (stream, low, high) = STEPS[self._system.dimension], self._noise
         flat = state.positions.reshape(-1)
-        d, inverse = self._system.dimension, 1.0 / self._spacing
-        words = self._chunk * d
+        words, inverse = self._chunk * self._system.dimension, 1.0 / self._spacing
         for _ in range(steps):
             drift = self._mesh_force.node_drift(state.mesh, state.count)
             count = np.zeros_like(state.count)
@@ -103,10 +101,8 @@ class Stepper:
             left = 0
             for q in range(0, flat.size, words):
                 x = flat[q : q + words]
-                left += fused(
-                    x, drift, lower, inverse, self._step, self._scale, NORMAL_TABLE,
-                    np.uint64(q), number, stream, low, high, count,
-                )  # fmt: skip
+                noise = NORMAL_TABLE, np.uint64(q), number, *self._noise
+                left += step(x, drift, lower, inverse, self._step, self._scale, *noise, count)
             state.step += 1
             state.count = count
             if left:
@@ -116,8 +112,8 @@ class Stepper:
         from ipsdist.numerics.device.step import move
 
         assert self._force is not None
-        flat, d = state.positions.reshape(-1), self._system.dimension
-        words = self._chunk * d
+        flat = state.positions.reshape(-1)
+        words = self._chunk * self._system.dimension
         for _ in range(steps):
             drift = self._force(state.positions).reshape(-1)
             for q in range(0, flat.size, words):

@@ -12,7 +12,7 @@ from ipsdist.report.terms import figure_name, number, with_error
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["coefficients"]
+__all__ = ["coefficients", "true_coefficient"]
 
 _MOST = 24
 
@@ -35,13 +35,22 @@ def coefficients(result: Mapping[str, Any], data: ReportData) -> Picture | Missi
         _errors(axes[1], names, kept, true)
     axes[0].set_yticks(range(len(names)), [figure_name(name, 16) for name in names])
     axes[0].set_ylim(len(names) - 0.4, -0.6)
+    _write_values(axes[-1], names, kept)
     drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     alt = "Coefficients. Kept: " + ("; ".join(_words(term, true) for term in kept.values()) or "none") + "."
     alt += f" Dropped: {', '.join(result['dropped']) or 'none'}."
     columns = ("term", "learnt", "lower 95 %", "upper 95 %") + (("true",) if data.truth is not None else ())
     rows = [_row(name, kept, data) for name in names]
-    extra = "; right, the distance from the truth in standard errors (within ±1.96 for 95 % of runs)" if standard else ""
-    return picture(drawn, "coefficients", title, f"The coefficient of every term of the dictionary with its 95 % interval{extra}.", alt, columns, rows)
+    extra = (
+        "; right, the distance from the truth in standard errors (within ±1.96 for 95 % of runs)" if standard else ""
+    )
+    caption = f"The coefficient of every term of the dictionary with its 95 % interval{extra}."
+    return picture(drawn, "coefficients", title, caption, alt, columns, rows)
+
+
+def true_coefficient(truth: Mapping[str, float], name: str, kind: str) -> float | None:
+    """Return the true coefficient of a term: 0 for a kernel term that the truth lacks, None for other kinds."""
+    return truth.get(name, 0.0 if kind == "kernel" else None)
 
 
 def _values(ax: Axes, names: list[str], kept: Mapping[str, Any], true: Mapping[str, float]) -> None:
@@ -50,38 +59,80 @@ def _values(ax: Axes, names: list[str], kept: Mapping[str, Any], true: Mapping[s
     chosen = [kept[names[k]] for k in rows]
     ends = [term["interval95"] or [term["coefficient"]] * 2 for term in chosen]
     values = [term["coefficient"] for term in chosen]
-    spread = [[v - low for v, (low, _) in zip(values, ends, strict=True)], [high - v for v, (_, high) in zip(values, ends, strict=True)]]
+    spread = [
+        [v - low for v, (low, _) in zip(values, ends, strict=True)],
+        [high - v for v, (_, high) in zip(values, ends, strict=True)],
+    ]
     if true:
         at = [k for k, name in enumerate(names) if name in true]
-        look: dict[str, Any] = {"marker": "D", "markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.5, "linestyle": ""}
+        look: dict[str, Any] = {
+            "marker": "D",
+            "markersize": 9,
+            "markerfacecolor": "none",
+            "markeredgewidth": 1.5,
+            "linestyle": "",
+        }
         ax.plot([true[names[k]] for k in at], at, label="true", color=TRUTH["color"], **look)
-    ax.errorbar(values, rows, xerr=spread, fmt="o", markersize=5, capsize=4, color=LEARNT["color"], label="kept, 95 %")
+    if rows:
+        ax.errorbar(
+            values,
+            rows,
+            xerr=spread,
+            fmt="o",
+            markersize=4,
+            capsize=5,
+            color=LEARNT["color"],
+            label="kept, 95 % interval",
+        )
     empty = [k for k, name in enumerate(names) if name not in kept]
     if empty:
         ax.plot([0.0] * len(empty), empty, "o", markersize=4, color=GREY, markerfacecolor="white", label="dropped")
     ax.margins(x=0.12)
+    if not rows and not true:
+        ax.set_xlim(-1, 1)
+    ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel("coefficient")
 
 
 def _errors(ax: Axes, names: list[str], kept: Mapping[str, Any], true: Mapping[str, float]) -> None:
     ax.axvspan(-1.96, 1.96, color="#E3E3E3", linewidth=0)
     ax.axvline(0, color=GREY, linewidth=0.6)
-    rows = [k for k, name in enumerate(names) if name in kept and kept[name]["standard_error"]]
-    scores = [(kept[names[k]]["coefficient"] - true.get(names[k], 0.0)) / kept[names[k]]["standard_error"] for k in rows]
+    rows, scores = [], []
+    for k, name in enumerate(names):
+        term = kept.get(name)
+        value = true_coefficient(true, name, term["kind"]) if term else None
+        if term and term["standard_error"] and value is not None:
+            rows.append(k)
+            scores.append((term["coefficient"] - value) / term["standard_error"])
     widest = max(4.0, *(1.15 * abs(score) for score in scores))
     ax.plot(scores, rows, "o", markersize=5, color=LEARNT["color"])
     ax.set_xlim(-widest, widest)
+    ax.locator_params(axis="x", nbins=5, integer=True)
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel("standard errors\nfrom the truth")
+
+
+def _write_values(ax: Axes, names: list[str], kept: Mapping[str, Any]) -> None:
+    """Write the kept values at the right edge, where they cannot meet a marker."""
+    right = ax.secondary_yaxis("right")
+    rows = [k for k, name in enumerate(names) if name in kept]
+    terms = [kept[names[k]] for k in rows]
+    right.set_yticks(rows, [with_error(term["coefficient"], term["standard_error"]) for term in terms])
+    right.tick_params(length=0)
+    right.spines["right"].set_visible(False)
 
 
 def _row(name: str, kept: Mapping[str, Any], data: ReportData) -> tuple[object, ...]:
     term = kept.get(name)
     low, high = (term and term["interval95"]) or (None, None)
     shown = (name, term["coefficient"] if term else "dropped", low, high)
-    return (*shown, float(data.truth.get(name, 0.0))) if data.truth is not None else shown
+    return (
+        shown
+        if data.truth is None
+        else (*shown, true_coefficient(data.truth, name, term["kind"] if term else "kernel"))
+    )
 
 
 def _words(term: Mapping[str, Any], true: Mapping[str, float]) -> str:
     text = f"{term['name']} {with_error(term['coefficient'], term['standard_error'])}"
-    return f"{text} (true {number(true.get(term['name'], 0.0), 6)})" if true else text
+    return f"{text} (true {number(true_coefficient(true, term['name'], term['kind']), 6)})" if true else text

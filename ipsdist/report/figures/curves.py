@@ -29,15 +29,18 @@ def free_energy(data: ReportData) -> Picture | Missing:
     ax = drawn.subplots()
     for text, values, look in curves:
         ax.plot(data.energy_times, values, label=text, marker="o" if len(values) == 1 else "", **look)
-    ax.set(xlabel=f"time $t$ ({plain_label(data.time_unit)})", ylabel="free energy $F$\n(length²/time)".replace("length", plain_label(data.length_unit)).replace("/time", f"/{plain_label(data.time_unit)}"))
+    length, time = plain_label(data.length_unit), plain_label(data.time_unit)
+    ax.set(xlabel=f"time $t$ ({time})", ylabel=f"free energy $F$\n({length}²/{time})")
     drawn.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     rows: list[tuple[object, ...]] = [
-        (float(data.energy_times[k]), *(float(values[k]) for _, values, _ in curves)) for k in pick(len(data.energy_times), 11)
+        (float(data.energy_times[k]), *(float(values[k]) for _, values, _ in curves))
+        for k in pick(len(data.energy_times), 11)
     ]
     alt = "Free energy against time. " + " ".join(
-        f"{text.capitalize()}: from {number(float(values[0]))} to {number(float(values[-1]))}." for text, values, _ in curves
+        f"{text.capitalize()}: from {number(float(values[0]))} to {number(float(values[-1]))}."
+        for text, values, _ in curves
     )
-    caption = "The free energy of the density of the particles and along the mean-field equation; it never rises along a solution."
+    caption = "Free energy of the particles' density and along the mean-field equation, where it never rises."
     return picture(drawn, "free_energy", title, caption, alt, ("time", *(text for text, _, _ in curves)), rows)
 
 
@@ -46,7 +49,9 @@ def wasserstein(data: ReportData) -> Picture | Missing:
     title = "Wasserstein distance of the prediction"
     times, values = data.wasserstein_times, data.wasserstein_values
     if times is None or values is None:
-        return Missing(title, "No density was predicted with the learnt kernel, so there is nothing to compare the data with.")
+        return Missing(
+            title, "No density was predicted with the learnt kernel, so there is nothing to compare the data with."
+        )
     drawn = figure(2.7)
     ax = drawn.subplots()
     ax.plot(times, values, marker="o", markersize=3.5 if len(times) <= 40 else 0, color=LEARNT["color"])
@@ -62,5 +67,5 @@ def wasserstein(data: ReportData) -> Picture | Missing:
         f"W2 against time: {number(float(values[0]), 3)} at the start, {number(float(values[-1]), 3)} at the end, "
         f"at most {number(top, 3)} at time {number(float(times[worst]), 3)}."
     )
-    caption = "W2 between the density of the particles and the one that the mean-field equation with the learnt kernel predicts."
+    caption = "W₂ between the particles' density and the one that the equation with the learnt kernel predicts."
     return picture(drawn, "wasserstein", title, caption, alt, ("time", "W2"), rows)

@@ -1,4 +1,4 @@
-"""The density in time: heat maps and profiles in one dimension, snapshots in two and three ([S] Fig. 2 a, b; Fig. 6 a)."""
+"""The density in time: heat maps and profiles in 1-D, snapshots in 2-D and 3-D ([S] Fig. 2 a, b; Fig. 6 a)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ipsdist.report.data import ReportData
-from ipsdist.report.figures.style import Array, Missing, Picture, edges, figure, finite, pick, picture
-from ipsdist.report.figures.style import DATA, LEARNT, TRUTH
+from ipsdist.report.figures.style import (
+    DATA,
+    LEARNT,
+    TRUTH,
+    Array,
+    Missing,
+    Picture,
+    edges,
+    figure,
+    finite,
+    pick,
+    picture,
+)
 from ipsdist.report.terms import number, plain_label
 
 if TYPE_CHECKING:
@@ -19,15 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["heat_maps", "profiles", "snapshots"]
 
 _PARTICLES = "from the particles"
-_LEARNT = "mean-field equation, learnt kernel"
-_TRUE = "mean-field equation, true kernel"
+_LEARNT = "mean-field equation with the learnt kernel"
+_TRUE = "mean-field equation with the true kernel"
 
 
 def heat_maps(data: ReportData) -> Picture | Missing:
     """Draw the 1-D density over time and space: particles, mean-field equation, and their difference."""
     title = "Evolution of the density"
-    if data.dimension != 1:
-        return Missing(title, "Heat maps over time and place are for one dimension; there are snapshots instead.")
     if len(data.times) < 2:
         return Missing(title, "There is only one observed time.")
     label, model = _model(data)
@@ -37,10 +46,8 @@ def heat_maps(data: ReportData) -> Picture | Missing:
     drawn = figure(1.0 + 1.55 * (2 * len(shown) - 1))
     axes = drawn.subplots(2 * len(shown) - 1, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     norm = _norm(shown, peaks=shown[0].max(axis=1))
-    images = [
-        _map(ax, borders, density, norm, "cividis") for ax, density in zip(axes, shown, strict=False)
-    ]
-    drawn.colorbar(images[0], ax=list(axes[: len(shown)]), label=_scale(data, norm), pad=0.02, fraction=0.08)
+    images = [_map(ax, borders, density, norm, "cividis") for ax, density in zip(axes, shown, strict=False)]
+    drawn.colorbar(images[0], ax=list(axes[: len(shown)]), label=_scale(data, norm), pad=0.02, aspect=10 * len(shown))
     for ax, text in zip(axes, (f"(a) {_PARTICLES}", f"(b) {label}", "(c) particles less equation"), strict=False):
         ax.set(title=text, ylabel=f"position $x$ ({plain_label(data.length_unit)})")
     if len(shown) == 2:
@@ -49,23 +56,34 @@ def heat_maps(data: ReportData) -> Picture | Missing:
         difference = shown[0] - shown[1]
         most = float(np.abs(finite(difference)).max()) or 1.0
         image = _map(axes[2], borders, difference, Normalize(-most, most), "PuOr")
-        drawn.colorbar(image, ax=axes[2], label="difference", pad=0.02, fraction=0.08)
+        drawn.colorbar(image, ax=axes[2], label="difference", pad=0.02, aspect=10)
     axes[-1].set_xlabel(f"time $t$ ({plain_label(data.time_unit)})")
-    caption = f"The density of the particles in time{'' if model is None else f', and that of the {label}, on one colour scale'}."
+    beside = "" if model is None else f", and that of the {label}, on one colour scale"
+    caption = f"The density of the particles in time{beside}."
     columns, rows = _summary(data, model, label)
-    return picture(drawn, "density_evolution", title, caption, _alt(data, model, label, "heat maps over time and place"), columns, rows)
+    return picture(
+        drawn,
+        "density_evolution",
+        title,
+        caption,
+        _alt(data, model, label, "heat maps over time and place"),
+        columns,
+        rows,
+    )
 
 
-def profiles(data: ReportData) -> Picture | Missing:
+def profiles(data: ReportData) -> Picture:
     """Draw the 1-D density at the first, a middle and the last time."""
     title = "Profiles of the density"
-    if data.dimension != 1:
-        return Missing(title, "Profiles are for one dimension; there are snapshots instead.")
     x = data.grid[0]
     slices = pick(len(data.times), 3)
     drawn = figure(0.75 + 1.45 * len(slices))
     axes = drawn.subplots(len(slices), 1, sharex=True, squeeze=False)[:, 0]
-    curves = [("particles", data.density_data, DATA), ("learnt kernel", data.density_learnt, LEARNT), ("true kernel", data.density_true, TRUTH)]
+    curves = [
+        ("particles", data.density_data, DATA),
+        ("learnt kernel", data.density_learnt, LEARNT),
+        ("true kernel", data.density_true, TRUTH),
+    ]
     for ax, k in zip(axes, slices, strict=True):
         for text, density, look in curves:
             if density is not None:
@@ -78,25 +96,28 @@ def profiles(data: ReportData) -> Picture | Missing:
     drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     present = [(text, density) for text, density, _ in curves if density is not None]
     rows: list[tuple[object, ...]] = [
-        (float(data.times[k]), float(x[j]), *(float(density[k, j]) for _, density in present)) for k in slices for j in pick(len(x), 9)
+        (float(data.times[k]), float(x[j]), *(float(density[k, j]) for _, density in present))
+        for k in slices
+        for j in pick(len(x), 9)
     ]
     alt = (
         f"Density against position at {len(slices)} times, curves for {', '.join(text for text, _ in present)}. "
         + " ".join(
-            f"At time {number(float(data.times[k]), 3)} the particles' peak is {number(float(data.density_data[k].max()), 3)} "
+            f"At time {number(float(data.times[k]), 3)} the particles' peak "
+            f"is {number(float(data.density_data[k].max()), 3)} "
             f"at x = {number(float(x[data.density_data[k].argmax()]), 3)}."
             for k in slices
         )
     )
     caption = "The density at the first, the middle and the last time: particles against the mean-field equation."
-    return picture(drawn, "density_profiles", title, caption, alt, ("time", "position", *(text for text, _ in present)), rows)
+    return picture(
+        drawn, "density_profiles", title, caption, alt, ("time", "position", *(text for text, _ in present)), rows
+    )
 
 
-def snapshots(data: ReportData) -> Picture | Missing:
+def snapshots(data: ReportData) -> Picture:
     """Draw the first, middle and last density in the plane; in three dimensions summed over the third axis."""
     title = "Snapshots of the density"
-    if data.dimension == 1:
-        return Missing(title, "Snapshots in the plane are for two and three dimensions.")
     slices = pick(len(data.times), 3)
     label, model = _model(data)
     shown = [_plane(data, density[slices]) for density in (data.density_data, model) if density is not None]
@@ -116,12 +137,23 @@ def snapshots(data: ReportData) -> Picture | Missing:
         row[0].set_ylabel(f"{text}\n$y$ ({plain_label(data.length_unit)})")
     for ax in axes[-1]:
         ax.set_xlabel(f"$x$ ({plain_label(data.length_unit)})")
-    drawn.colorbar(image, ax=axes, label=_scale(data, norm), orientation="horizontal", location="bottom", fraction=0.06, aspect=40, pad=0.02)
+    drawn.colorbar(
+        image,
+        ax=axes,
+        label=_scale(data, norm),
+        orientation="horizontal",
+        location="bottom",
+        fraction=0.06,
+        aspect=40,
+        pad=0.02,
+    )
     what = "" if model is None else f" (upper row) and of the {label} (lower row), on one colour scale"
     summed = ", summed over the third axis" if data.dimension == 3 else ""
     caption = f"The density of the particles{what} at the first, the middle and the last time{summed}."
     columns, rows = _summary(data, model, label, most=3)
-    return picture(drawn, "density_snapshots", title, caption, _alt(data, model, label, "snapshots in the plane"), columns, rows)
+    return picture(
+        drawn, "density_snapshots", title, caption, _alt(data, model, label, "snapshots in the plane"), columns, rows
+    )
 
 
 def _model(data: ReportData) -> tuple[str, Array | None]:
@@ -139,11 +171,13 @@ def _plane(data: ReportData, density: Array) -> Array:
 
 
 def _norm(shown: list[Array], peaks: Array) -> Normalize:
-    """Return a common colour scale; a root scale where the peak changes more than fourfold, so that the flat times show."""
+    """Return a common colour scale: of roots where the peak changes more than fourfold, so that flat times show."""
     from matplotlib.colors import Normalize, PowerNorm
 
     top = max(float(finite(density).max()) for density in shown) or 1.0
-    return PowerNorm(0.5, 0.0, top) if float(finite(peaks).min()) * 4 < float(finite(peaks).max()) else Normalize(0.0, top)
+    return (
+        PowerNorm(0.5, 0.0, top) if float(finite(peaks).min()) * 4 < float(finite(peaks).max()) else Normalize(0.0, top)
+    )
 
 
 def _scale(data: ReportData, norm: Normalize) -> str:
@@ -153,11 +187,13 @@ def _scale(data: ReportData, norm: Normalize) -> str:
 
 
 def _map(ax: Axes, borders: tuple[Array, Array], values: Array, norm: Normalize, colours: str) -> AxesImage:
-    """Draw values (first axis across, second axis up) as an image where the cells are even, as cells where they are not."""
+    """Draw values (first axis across, second axis up): an image where the cells are even, else cell by cell."""
     return ax.pcolorfast(*borders, values.T, norm=norm, cmap=colours)  # type: ignore[return-value]
 
 
-def _summary(data: ReportData, model: Array | None, label: str, most: int = 11) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+def _summary(
+    data: ReportData, model: Array | None, label: str, most: int = 11
+) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
     """Return the table of peaks over time."""
     short = "true kernel" if label == _TRUE else "learnt kernel"
     columns = ("time", "peak, particles") + (() if model is None else (f"peak, {short}", "largest difference"))
@@ -172,10 +208,12 @@ def _summary(data: ReportData, model: Array | None, label: str, most: int = 11) 
 def _alt(data: ReportData, model: Array | None, label: str, kind: str) -> str:
     first, last = data.density_data[0], data.density_data[-1]
     text = (
-        f"Density as {kind}. The particles' peak goes from {number(float(first.max()), 3)} at time {number(float(data.times[0]), 3)} "
-        f"to {number(float(last.max()), 3)} at time {number(float(data.times[-1]), 3)}."
+        f"Density as {kind}. The particles' peak goes from {number(float(first.max()), 3)} "
+        f"at time {number(float(data.times[0]), 3)} to {number(float(last.max()), 3)} "
+        f"at time {number(float(data.times[-1]), 3)}."
     )
     if model is None:
         return text
     worst = float(np.abs(finite(data.density_data - model)).max())
-    return f"{text} The {label} ends with a peak of {number(float(model[-1].max()), 3)}; the largest difference anywhere is {number(worst, 3)}."
+    peak = number(float(model[-1].max()), 3)
+    return f"{text} The {label} ends with a peak of {peak}; the largest difference anywhere is {number(worst, 3)}."

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ipsdist.model.fit import Iteration
 from ipsdist.report.data import ReportData
 from ipsdist.report.figures.style import GREY, PALETTE, Array, Missing, Picture, figure, finite, picture
 from ipsdist.report.terms import figure_name, number
@@ -17,7 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["coefficient_history", "loss_history"]
 
-_STYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)))
+_STYLES = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.5, 1.2)),
+    (0, (6, 1.5, 1.5, 1.5)),
+    (0, (3, 1)),
+    (0, (8, 2)),
+    (0, (4, 1, 1, 1, 1, 1)),
+)
 _SHOWN = 7
 
 
@@ -41,20 +48,21 @@ def coefficient_history(result: Mapping[str, Any], data: ReportData) -> Picture 
     else:
         ax.set_ylabel("coefficient")
     ax.set_xlim(0.5, len(path) + 0.5)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    _number(ax, len(data.history))
     if data.history_final is not None:
         ax.axvline(len(path) - 0.5, color=GREY, linewidth=0.8)
-        ax.annotate("phase II", (1.0, 1.0), xycoords="axes fraction", ha="right", va="bottom", fontsize=9.0)
-        ax.annotate("phase I", (0.0, 1.0), xycoords="axes fraction", ha="left", va="bottom", fontsize=9.0)
+        for text, place, side in (("phase I", 0.0, "left"), ("phase II", 1.0, "right")):
+            ax.annotate(text, (place, 1.0), xycoords="axes fraction", ha=side, va="bottom", fontsize=9.0)
     ax.set_xlabel("iteration")
     drawn.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     rows: list[tuple[object, ...]] = [
-        (_turn(k, path, data), *(float(path[k, j]) for j in coloured), int(np.count_nonzero(path[k]))) for k in _rows(len(path))
+        (_turn(k, path, data), *(float(path[k, j]) for j in coloured), int(np.count_nonzero(path[k])))
+        for k in _rows(len(path))
     ]
     columns = ("iteration", *(data.names[j] for j in coloured), "terms not masked")
     final = ", ".join(f"{data.names[j]} {number(float(path[-1, j]), 4)}" for j in coloured) or "none"
-    alt = f"Coefficients of {len(data.names)} terms over {len(turns)} iterations; after the last, those not masked are: {final}."
-    caption = "The coefficients over the iterations of the two phases; grey lines are terms that end masked, a cross marks where."
+    alt = f"Coefficients of {len(data.names)} terms over {len(turns)} iterations; not masked at the end: {final}."
+    caption = "The coefficients over the iterations of the two phases; grey terms end masked, a cross marks where."
     return picture(drawn, "coefficient_history", title, caption, alt, columns, rows)
 
 
@@ -80,17 +88,17 @@ def loss_history(result: Mapping[str, Any], data: ReportData) -> Picture | Missi
         ax.plot(np.arange(1, len(losses) + 1), losses - floor, markersize=3.5, label=text, **look)
     spread = every - floor
     if spread.max() > 30 * max(float(spread.min()), 0.0) and (spread > 0).any():
-        low = float(spread[spread > 0].min())
+        low = max(float(spread[spread > 0].min()), 1e-5 * float(spread.max()))
         ax.set_yscale("log" if floor == 0 else "symlog", **({} if floor == 0 else {"linthresh": low}))
     ax.set(xlabel="iteration", ylabel="loss per panel" if floor == 0 else "loss above its lowest value")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    _number(ax, max(len(losses) for _, losses, _ in runs))
     drawn.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     longest = max(len(losses) for _, losses, _ in runs)
     rows: list[tuple[object, ...]] = [
         (k + 1, *(float(losses[k]) if k < len(losses) else None for _, losses, _ in runs)) for k in _rows(longest)
     ]
     alt = "Loss against iteration. " + " ".join(
-        f"With {text} it goes from {number(float(losses[0]), 4)} to {number(float(losses[-1]), 4)} in {len(losses)} iterations."
+        f"With {text} it goes from {number(float(losses[0]), 4)} to {number(float(losses[-1]), 4)} in {len(losses)}."
         for text, losses, _ in runs
     )
     other = "" if data.history_uniform else "; a run without importance sampling was not made"
@@ -101,6 +109,9 @@ def loss_history(result: Mapping[str, Any], data: ReportData) -> Picture | Missi
 def _draw_paths(ax: Axes, data: ReportData, path: Array, coloured: Sequence[int]) -> None:
     turns = np.arange(1, len(path) + 1)
     marker = "o" if len(path) <= 60 else ""
+    for k, j in enumerate(coloured):
+        look: dict[str, Any] = {"color": PALETTE[k], "linestyle": _STYLES[k], "marker": marker, "markersize": 3.5}
+        ax.plot(turns, path[:, j], label=figure_name(data.names[j], 16), zorder=3, **look)
     label = "masked in the end"
     for j in range(path.shape[1]):
         if j in coloured:
@@ -110,9 +121,12 @@ def _draw_paths(ax: Axes, data: ReportData, path: Array, coloured: Sequence[int]
         gone = np.flatnonzero(path[:, j] == 0)
         if gone.size and gone[0] > 0:
             ax.plot(turns[gone[0]], 0.0, color=GREY, marker="x", markersize=5, linestyle="")
-    for k, j in enumerate(coloured):
-        look: dict[str, Any] = {"color": PALETTE[k], "linestyle": _STYLES[k], "marker": marker, "markersize": 3.5}
-        ax.plot(turns, path[:, j], label=figure_name(data.names[j], 16), **look)
+
+
+def _number(ax: Axes, turns: int) -> None:
+    """Set ticks at whole turns; what stands behind the last one (phase II) has no number."""
+    step = max(1, round(turns / 8))
+    ax.set_xticks(range(step, turns + 1, step))
 
 
 def _leaders(final: Array) -> list[int]:
@@ -131,4 +145,4 @@ def _turn(k: int, path: Array, data: ReportData) -> object:
 
 
 def _no_history(result: Mapping[str, Any]) -> str:
-    return f"The selection {result['selection']} does not iterate, so there is no history."
+    return f"The selection {result['selection'].replace('_', ' ')} does not iterate, so there is no history."

@@ -23,15 +23,18 @@ def kernel(data: ReportData) -> Picture:
     upper, lower = drawn.subplots(2, 1, sharex=True, height_ratios=(2.0, 1.0))
     _curves(upper, data)
     _spread(lower, data)
+    frame = _range(data)
+    upper.set_ylim(*frame)
     upper.set_ylabel(rf"kernel $\varphi(r)$ ({plain_label(data.length_unit)}/{plain_label(data.time_unit)})")
-    lower.set(xlabel=f"distance $r$ ({plain_label(data.length_unit)})", ylabel="size")
-    lower.margins(x=0)
+    lower.set(
+        xlabel=f"distance $r$ ({plain_label(data.length_unit)})", ylabel="absolute error" if known else "half width"
+    )
+    drawn.align_ylabels()
     handles, labels = upper.get_legend_handles_labels()
-    more, names = lower.get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside upper center", ncols=2)
-    lower.legend(more, names, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderpad=0.1)
+    lower.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderpad=0.1)
     columns = ("r", "learnt", "lower 95 %", "upper 95 %") + (("true", "absolute error") if known else ())
-    return picture(drawn, "kernel", "The interaction kernel", _caption(known), _alt(data), columns, _rows(data))
+    return picture(drawn, "kernel", "The interaction kernel", _caption(data, frame), _alt(data), columns, _rows(data))
 
 
 def _curves(ax: Axes, data: ReportData) -> None:
@@ -48,20 +51,19 @@ def _curves(ax: Axes, data: ReportData) -> None:
     if data.kernel_true is not None:
         ax.plot(data.radii, data.kernel_true, label="true", **TRUTH)
     if data.rho is not None:
-        ax.fill_between([], [], color="#DDDDDD", label="pair distances seen (any scale)")
-    ax.set_ylim(*_range(data))
+        ax.fill_between([], [], color="#DDDDDD", label="pair distances seen (scaled to fit)")
 
 
 def _range(data: ReportData) -> tuple[float, float]:
-    """Return limits that show the kernel where nearly all pairs are; a singular kernel may leave them near r = 0."""
+    """Return limits that hold the whole kernel, unless it is steep near r = 0: then as it is for nine pairs in ten."""
     curves = np.concatenate([c for c in (data.kernel_value, data.kernel_true) if c is not None])
     whole = finite(curves)
     low, high = float(whole.min()), float(whole.max())
-    if data.rho is not None and np.isfinite(data.rho).all() and data.rho.sum() > 0:
-        share = np.cumsum(data.rho) / data.rho.sum()
-        middle = finite(data.kernel_value[(share >= 0.05) & (share <= 0.995)])
-        if high - low > 4 * float(np.ptp(middle)) > 0:
-            low, high = float(middle.min()), float(middle.max())
+    steep = int(np.nan_to_num(np.abs(data.kernel_value)).argmax()) < len(data.radii) / 20
+    if steep and data.rho is not None and np.isfinite(data.rho).all() and data.rho.sum() > 0:
+        beyond = finite(data.kernel_value[np.cumsum(data.rho) >= 0.1 * data.rho.sum()])
+        if high - low > 2.5 * float(np.ptp(beyond)) > 0:
+            low, high = float(beyond.min()), float(beyond.max())
     margin = 0.07 * (high - low) or 1.0
     return low - margin, high + margin
 
@@ -87,9 +89,16 @@ def _rows(data: ReportData) -> list[tuple[object, ...]]:
     return [tuple(float(c[j]) for c in columns) for j in pick(len(data.radii), 13)]
 
 
-def _caption(known: bool) -> str:
+def _caption(data: ReportData, frame: tuple[float, float]) -> str:
+    known = data.kernel_true is not None
     below = "its absolute error beside the half width of the band" if known else "the half width of the band"
-    return f"The learnt kernel with its 95 % band over the distances seen (their density in grey); below, {below}. Positive attracts."
+    text = "The learnt kernel with its 95 % band over the distances seen (their density in grey); positive attracts."
+    text += f" Below, {below}."
+    outside = (data.kernel_value < frame[0]) | (data.kernel_value > frame[1])
+    if not outside.any():
+        return text
+    last, first = number(float(data.radii[outside].max()), 2), number(float(data.kernel_value[0]), 3)
+    return f"{text} The frame leaves out the steep part below r = {last}, where it reaches {first}."
 
 
 def _alt(data: ReportData) -> str:
@@ -103,4 +112,5 @@ def _alt(data: ReportData) -> str:
         return text
     error = np.abs(data.kernel_value - data.kernel_true)
     worst = int(np.nanargmax(error)) if np.isfinite(error).any() else 0
-    return f"{text} Its largest distance from the true kernel is {number(float(error[worst]), 3)}, at r = {number(float(data.radii[worst]), 3)}."
+    most, place = number(float(error[worst]), 3), number(float(data.radii[worst]), 3)
+    return f"{text} Its largest distance from the true kernel is {most}, at r = {place}."

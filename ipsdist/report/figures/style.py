@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "BAND", "DATA", "GREY", "LEARNT", "PALETTE", "TRUTH", "WIDTH",
-    "Missing", "Picture", "edges", "figure", "finite", "picture", "pick", "styled",
+    "BAND",
+    "DATA",
+    "GREY",
+    "LEARNT",
+    "PALETTE",
+    "TRUTH",
+    "WIDTH",
+    "Missing",
+    "Picture",
+    "edges",
+    "figure",
+    "finite",
+    "pick",
+    "picture",
+    "styled",
 ]  # fmt: skip
 
 Array = npt.NDArray[np.float64]
@@ -24,9 +37,9 @@ Array = npt.NDArray[np.float64]
 WIDTH = 4.8
 """Printed width of a figure in inches: one image suits a print column, half a laptop's page and a whole phone."""
 
-DATA: dict[str, Any] = {"color": "#000000", "linestyle": "-", "linewidth": 1.1}
-LEARNT: dict[str, Any] = {"color": "#0072B2", "linestyle": (0, (7, 2)), "linewidth": 2.0}
-TRUTH: dict[str, Any] = {"color": "#D55E00", "linestyle": (0, (1.5, 1.3)), "linewidth": 2.0}
+DATA: dict[str, Any] = {"color": "#8C8C8C", "linestyle": "-", "linewidth": 3.6}
+LEARNT: dict[str, Any] = {"color": "#0072B2", "linestyle": (0, (6, 1.6)), "linewidth": 1.9}
+TRUTH: dict[str, Any] = {"color": "#D55E00", "linestyle": (0, (1.4, 1.3)), "linewidth": 1.9}
 BAND = "#A6D3EE"
 GREY = "#767676"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -40,7 +53,18 @@ _STYLE: dict[str, Any] = {
     "figure.facecolor": "white", "savefig.facecolor": "white", "figure.dpi": 100.0, "path.simplify": True,
     "figure.constrained_layout.h_pad": 0.03, "figure.constrained_layout.w_pad": 0.03,
 }  # fmt: skip
-_SESSION = ("backend", "interactive", "toolbar", "timezone", "webagg", "tk.", "keymap", "macosx", "figure.hooks", "datapath")
+_SESSION = (
+    "backend",
+    "interactive",
+    "toolbar",
+    "timezone",
+    "webagg",
+    "tk.",
+    "keymap",
+    "macosx",
+    "figure.hooks",
+    "datapath",
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +93,8 @@ def styled() -> Iterator[None]:
     """Draw inside with this style, whatever the user's matplotlibrc says; what it says holds again afterwards."""
     import matplotlib
 
-    defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith(_SESSION)}
-    with matplotlib.rc_context(defaults | _STYLE):
+    defaults: dict[str, Any] = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith(_SESSION)}
+    with matplotlib.rc_context(cast(Any, defaults | _STYLE)):
         yield
 
 
@@ -82,7 +106,13 @@ def figure(height: float) -> Figure:
 
 
 def picture(
-    drawn: Figure, name: str, title: str, caption: str, alt: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]
+    drawn: Figure,
+    name: str,
+    title: str,
+    caption: str,
+    alt: str,
+    columns: tuple[str, ...],
+    rows: list[tuple[object, ...]],
 ) -> Picture:
     """Render at 200 dots an inch; the bytes carry neither date nor version."""
     buffer = io.BytesIO()

@@ -1,8 +1,10 @@
-"""Strong form: least squares on the residual of the mean-field equation at the grid points ([S] eq. 17; docs/method.md, 4.1)."""
+"""Strong form: least squares on the mean-field residual at the grid points ([S] eq. 17; docs/method.md, 4.1)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,7 @@ import scipy.fft
 
 from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.errors import InputError
+from ipsdist.model.expression import Expression
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.system import Grid
 
@@ -26,7 +29,7 @@ def strong_equations(
     dictionary: Dictionary,
     diffusion: float,
     particles: int,
-    external: Array | None = None,
+    external: Expression | None = None,
 ) -> NormalEquations:
     """Return the equations of the S - 1 panels of two neighbouring slices, energy included.
 
@@ -44,7 +47,7 @@ def strong_equations(
     densities : (S, points...) density at the grid points, integral 1.
     times : (S,) increasing.
     particles : particles behind the densities, replicas counted.
-    external : (d, points...) gradient of a known potential V at the grid points; None for none.
+    external : known potential V(x, y, z), its gradient taken symbolically; None for none.
 
     Raises InputError when the shapes disagree, the times do not increase or an axis of the grid has fewer than 2 cells.
     """
@@ -54,6 +57,7 @@ def strong_equations(
     spectra = _kernel_spectra(grid, dictionary) * volume
     terms, panels = len(dictionary), len(when) - 1
     inner = tuple(n - 1 for n in grid.cells)
+    known = None if external is None else _gradient(external, grid)
     rows = np.empty((terms + 1, *inner))
     products = np.empty((panels, terms + 1, terms + 1))
     for n, duration in enumerate(np.diff(when)):
@@ -61,8 +65,8 @@ def strong_equations(
         velocity = _convolve(spectra, u, grid)
         rows[:-1] = _divergence(u * velocity, spacing)
         rows[-1] = _inside(densities[n + 1] - u) / duration - 0.5 * diffusion * _laplacian(u, spacing)
-        if external is not None:
-            rows[-1] -= _divergence(u * external, spacing)
+        if known is not None:
+            rows[-1] -= _divergence(u * known, spacing)
         flat = rows.reshape(terms + 1, -1)
         # einsum adds in an order of its own that depends on the shape alone; BLAS may follow the number of threads.
         products[n] = np.einsum("kx,lx->kl", flat, flat) * (duration * volume)
@@ -95,6 +99,13 @@ def _check(densities: Array, times: Array, grid: Grid) -> None:
         )
 
 
+def _gradient(potential: Expression, grid: Grid) -> Array:
+    """Return grad V at the grid points (d, points...)."""
+    points = np.meshgrid(*grid.axes(), indexing="ij")
+    slopes = [potential.derivative(name)(*points) for name in ("x", "y", "z")[: len(points)]]
+    return np.stack([np.broadcast_to(slope, points[0].shape) for slope in slopes])
+
+
 def _lengths(grid: Grid) -> list[int]:
     """Transform lengths that keep the 2 n - 1 lags of n points from wrapping around onto the grid."""
     return [scipy.fft.next_fast_len(2 * n + 1, real=True) for n in grid.cells]
@@ -112,7 +123,9 @@ def _kernel_spectra(grid: Grid, dictionary: Dictionary) -> Spectrum:
     lengths = _lengths(grid)
     circular = np.zeros((len(dictionary), len(lags), *lengths))
     index = np.ix_(*[np.arange(-n, n + 1) % m for n, m in zip(grid.cells, lengths, strict=True)])
-    circular[(..., *index)] = dictionary.values(radii)[:, None] * towards
+    for k, values in enumerate(dictionary.values(radii)):
+        for axis, component in enumerate(towards):
+            circular[k, axis][index] = values * component
     return np.asarray(scipy.fft.rfftn(circular, axes=range(2, circular.ndim)))
 
 
@@ -120,8 +133,13 @@ def _convolve(spectra: Spectrum, density: Array, grid: Grid) -> Array:
     """Return the velocities K_k * u at the grid points (M, d, points...)."""
     lengths, d = _lengths(grid), density.ndim
     product = spectra * scipy.fft.rfftn(density, lengths)
-    whole = scipy.fft.irfftn(product, lengths, axes=range(-d, 0))
-    return np.asarray(whole[(..., *[slice(0, n + 1) for n in grid.cells])])
+    whole = np.asarray(scipy.fft.irfftn(product, lengths, axes=range(-d, 0)))
+    return np.asarray(whole[_last(slice(0, n + 1) for n in grid.cells)])
+
+
+def _last(slices: Iterable[slice]) -> tuple[Any, ...]:
+    """Return the index that takes these slices of the last axes and all of the others."""
+    return (..., *slices)
 
 
 def _shifted(values: Array, dimension: int, axis: int, by: int) -> Array:
@@ -129,7 +147,7 @@ def _shifted(values: Array, dimension: int, axis: int, by: int) -> Array:
     index = [slice(1, -1)] * dimension
     size = values.shape[values.ndim - dimension + axis]
     index[axis] = slice(1 + by, size - 1 + by)
-    return values[(..., *index)]
+    return np.asarray(values[_last(index)])
 
 
 def _inside(values: Array) -> Array:
@@ -139,7 +157,7 @@ def _inside(values: Array) -> Array:
 def _divergence(flux: Array, spacing: tuple[float, ...]) -> Array:
     """Return the centred divergence of (..., d, points...) at the inner points (..., points - 2...)."""
     d = len(spacing)
-    parts = [flux[(..., axis, *[slice(None)] * d)] for axis in range(d)]
+    parts = np.moveaxis(flux, -d - 1, 0)
     slopes = [
         (_shifted(f, d, axis, 1) - _shifted(f, d, axis, -1)) / (2.0 * h)
         for axis, (f, h) in enumerate(zip(parts, spacing, strict=True))

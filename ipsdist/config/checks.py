@@ -1,0 +1,165 @@
+"""What holds across the keys of a run file; every check raises InputError for the first key that breaks it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ipsdist.config.sections import (
+    DataSection,
+    FitSection,
+    ForceSection,
+    GridSection,
+    InitialSection,
+    NormalSection,
+    TimeSection,
+)
+from ipsdist.model.errors import InputError
+from ipsdist.model.expression import Expression
+
+if TYPE_CHECKING:
+    from ipsdist.config.schema import RunConfig
+
+__all__ = ["fit", "grid", "initial", "potential", "required", "times", "vector"]
+
+_MAX_GRID_CELLS = 2**26
+_WHOLE = 1e-6
+"""A ratio this close (relatively) to a whole number counts as whole: 1.0 / 1e-4 is not exactly 10000."""
+
+
+def vector(value: float | tuple[float, ...], dimension: int) -> tuple[float, ...]:
+    """Return a value an axis; one number stands for all axes."""
+    return value if isinstance(value, tuple) else (value,) * dimension
+
+
+def required(config: RunConfig) -> None:
+    """Check that nothing is missing, and nothing given twice, for the source of the particles."""
+    system, law = config.system, config.initial
+    if system.kernel is not None and system.pieces is not None:
+        raise InputError("system.kernel", "must not stand beside system.pieces", "both", "give one of the two")
+    laws = [name for name in ("mixture", "uniform", "ring", "file") if getattr(law, name) is not None]
+    if len(laws) > 1:
+        raise InputError("initial", "must have one law", " and ".join(laws), "give one of mixture, uniform, ring, file")
+    if config.data.source == "import":
+        if config.data.file is None:
+            raise InputError("data.file", 'is required when data.source = "import"', "nothing", 'for example data.file = "tracks.npz"')
+        if system.diffusion is None and not config.data.labelled:
+            fix = "give sigma**2, for example system.diffusion = 2.0; labelled data may leave it out"
+            raise InputError("system.diffusion", "is required when data.labelled = false", "nothing", fix)
+        return
+    if config.data.file is not None:
+        raise InputError("data.file", 'is read only when data.source = "import"', config.data.file, 'set data.source = "import"')
+    if system.kernel is None and system.pieces is None:
+        raise InputError("system.kernel", "is required", "nothing", 'for example system.kernel = "3*r**2", or system.pieces')
+    for section, key, example in (
+        ("system", "particles", "20000"), ("system", "diffusion", "2.0"), ("time", "horizon", "1.0"), ("time", "step", "1e-4"),
+    ):  # fmt: skip
+        if getattr(getattr(config, section), key) is None:
+            raise InputError(f"{section}.{key}", "is required", "nothing", f"for example {section}.{key} = {example}")
+    if not laws:
+        fix = "for example initial.uniform = {lower = -1.0, upper = 1.0}"
+        raise InputError("initial", "must have one law", "none", fix)
+
+
+def times(time: TimeSection) -> None:
+    """Check that the horizon is whole steps, that whole observations fill it, and that positions_at are slice times."""
+    if time.horizon is None or time.step is None:
+        return
+    ratio = time.horizon / time.step
+    steps = round(ratio)
+    if steps < 1 or abs(ratio - steps) > _WHOLE * steps:
+        better = time.horizon / max(1, round(ratio))
+        got = f"horizon {time.horizon:g} and step {time.step:g}, {ratio:.6g} steps"
+        raise InputError("time.step", "must divide time.horizon", got, f"time.step = {better:.12g} would do")
+    if steps % time.observe_every:
+        nearest = min(_divisors(steps), key=lambda n: (abs(math.log(n / time.observe_every)), n))
+        got = f"{time.observe_every} for {steps} steps"
+        raise InputError("time.observe_every", "must divide the number of steps", got, f"time.observe_every = {nearest} would do")
+    for moment in time.positions_at:
+        slices = moment / (time.observe_every * time.step)
+        if not 0 <= moment <= time.horizon * (1 + _WHOLE) or abs(slices - round(slices)) > _WHOLE * max(1, round(slices)):
+            interval = time.observe_every * time.step
+            fix = f"give multiples of {interval:g} up to {time.horizon:g}"
+            raise InputError("time.positions_at", "must be slice times", f"{moment:g}", fix)
+
+
+def _divisors(number: int) -> list[int]:
+    small = [k for k in range(1, math.isqrt(number) + 1) if number % k == 0]
+    return sorted({*small, *(number // k for k in small)})
+
+
+def initial(law: InitialSection, dimension: int) -> None:
+    """Check lengths against the dimension, weights that sum to 1, ordered corners, and no ring on a line."""
+    for number, normal in enumerate(law.mixture or ()):
+        _length(f"initial.mixture[{number}].mean", normal.mean, dimension)
+    if law.mixture is not None:
+        _weights(law.mixture)
+    if law.uniform is not None:
+        _corners("initial.uniform", law.uniform.lower, law.uniform.upper, dimension)
+    if law.ring is not None and dimension == 1:
+        raise InputError("initial.ring", "needs system.dimension 2 or 3", "1", "use initial.mixture with two normals on a line")
+
+
+def _weights(mixture: tuple[NormalSection, ...]) -> None:
+    total = math.fsum(normal.weight for normal in mixture)
+    if not abs(total - 1) <= 1e-9:
+        fix = f"divide the weights by {total:.12g}" if total else "give at least one normal"
+        raise InputError("initial.mixture", "must have weights that sum to 1", f"{total:.12g}", fix)
+
+
+def grid(section: GridSection | None, dimension: int) -> None:
+    """Check lengths against the dimension, ordered corners and a size that fits in memory."""
+    if section is None:
+        return
+    _corners("grid", section.lower, section.upper, dimension)
+    _length("grid.cells", section.cells, dimension)
+    cells = section.cells if isinstance(section.cells, tuple) else (section.cells,) * dimension
+    if min(cells) < 4:
+        raise InputError("grid.cells", "must be at least 4 an axis", min(cells), "for example grid.cells = 160")
+    if math.prod(cells) > _MAX_GRID_CELLS:
+        raise InputError("grid.cells", "must be at most 2**26 in all", math.prod(cells), "use fewer cells")
+
+
+def _corners(key: str, lower: float | tuple[float, ...], upper: float | tuple[float, ...], dimension: int) -> None:
+    _length(f"{key}.lower", lower, dimension)
+    _length(f"{key}.upper", upper, dimension)
+    for a, b in zip(vector(lower, dimension), vector(upper, dimension), strict=True):
+        if not a < b:
+            raise InputError(f"{key}.lower", f"must be below {key}.upper", f"{a:g} and {b:g}", "exchange the two")
+
+
+def _length(key: str, value: float | tuple[float, ...], dimension: int) -> None:
+    if isinstance(value, tuple) and len(value) != dimension:
+        rule = f"must have one entry an axis, {dimension} for system.dimension = {dimension}"
+        raise InputError(key, rule, len(value), "one number stands for all axes")
+
+
+def fit(section: FitSection, force: ForceSection, data: DataSection, dimension: int) -> None:
+    """Check that form, selection, labels and force method go together."""
+    if section.form == "likelihood" and not data.labelled:
+        fix = 'use fit.form = "action", which needs no labels'
+        raise InputError("fit.form", "must not be likelihood when data.labelled = false", '"likelihood"', fix)
+    if section.form == "strong" and section.selection == "best_subset":
+        rule = "must not be best_subset for the strong form, which has no likelihood to rank models by"
+        raise InputError("fit.selection", rule, '"best_subset"', 'use fit.form = "action" or fit.selection = "two_phase"')
+    if force.method == "prefix" and dimension != 1:
+        raise InputError("force.method", "must not be prefix when system.dimension > 1", '"prefix"', 'use force.method = "mesh"')
+
+
+def potential(expression: Expression | None, dimension: int) -> None:
+    """Check that V and its derivatives are finite real numbers at a few points."""
+    if expression is None:
+        return
+    points = [np.array([-3.1, -0.7, 0.0, 0.7, 3.1]) + 0.05 * axis for axis in range(dimension)]
+    try:
+        parts = [expression, *(expression.derivative(name) for name in expression.variables)]
+    except ValueError:
+        raise InputError("system.potential", "must have a derivative", expression.text, "use smooth formulas") from None
+    for part in parts:
+        bad = ~np.isfinite(part(*points))
+        if bad.any():
+            where = ", ".join(f"{name} = {axis[bad][0]:g}" for name, axis in zip(expression.variables, points, strict=True))
+            rule = f"must be a finite real number with its derivatives everywhere, and is not at {where}"
+            raise InputError("system.potential", rule, expression.text, "for example system.potential = \"x**2/2\"")

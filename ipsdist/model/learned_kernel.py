@@ -1,0 +1,139 @@
+"""The kernel that was learnt: kept terms, coefficients and their covariance, as a function with a confidence band."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from ipsdist.model.dictionary import Dictionary
+from ipsdist.model.fit import Fit
+from ipsdist.model.radial import RadialKernel
+
+__all__ = ["LearnedKernel"]
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedKernel:
+    """phi(r) = sum of coefficients[k] * terms[k](r), with the covariance of the coefficients. No terms mean phi = 0."""
+
+    terms: tuple[RadialKernel, ...]
+    coefficients: Array
+    """(k,), read-only."""
+    covariance: Array
+    """(k, k), read-only; standard errors are the roots of its diagonal."""
+
+    def __post_init__(self) -> None:
+        k = len(self.terms)
+        for name, shape in (("coefficients", (k,)), ("covariance", (k, k))):
+            values = np.array(getattr(self, name), dtype=np.float64)
+            if values.shape != shape:
+                raise ValueError(f"`{name}` must have shape {shape} for {k} terms; got {values.shape}")
+            values.flags.writeable = False
+            object.__setattr__(self, name, values)
+
+    @classmethod
+    def from_fit(cls, fit: Fit, dictionary: Dictionary) -> LearnedKernel:
+        """Return the kernel that a selection over this dictionary found."""
+        return cls(tuple(dictionary.terms[k] for k in fit.terms), fit.coefficients, fit.covariance)
+
+    @property
+    def standard_errors(self) -> Array:
+        """Standard errors of the coefficients (k,)."""
+        return np.sqrt(np.diag(self.covariance))
+
+    def __call__(self, r: npt.ArrayLike) -> Array:
+        """Return phi at distances r >= 0 of any shape."""
+        radii = np.asarray(r, dtype=np.float64)
+        return self._combine(radii, [term(radii) for term in self.terms])
+
+    def potential(self, r: npt.ArrayLike) -> Array:
+        """Return Phi(r), the integral of phi from 0, at distances of any shape."""
+        radii = np.asarray(r, dtype=np.float64)
+        return self._combine(radii, [term.potential(radii) for term in self.terms])
+
+    def band(self, r: npt.ArrayLike, level: float = 0.95) -> tuple[Array, Array, Array]:
+        """Return (value, lower, upper) of phi, each the shape of r; pointwise, normal, of confidence ``level``.
+
+        The support is taken as known: the band holds the errors of the coefficients, not of the selection.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"`level` must be between 0 and 1; got {level}")
+        radii = np.asarray(r, dtype=np.float64)
+        value = self(radii)
+        variance = np.zeros(radii.shape)
+        columns = [term(radii) for term in self.terms]
+        for j, left in enumerate(columns):
+            for k, right in enumerate(columns):
+                variance = variance + self.covariance[j, k] * left * right
+        # Strongly correlated terms cancel: rounding may leave a variance of zero a little below it.
+        half = NormalDist().inv_cdf(0.5 + 0.5 * level) * np.sqrt(np.maximum(variance, 0.0))
+        return value, value - half, value + half
+
+    @property
+    def text(self) -> str:
+        """The formula with all digits of the coefficients, "3.003*r**2 - 0.5*r"; it parses where no term has pieces."""
+        return _join([_times(repr(abs(float(c))), t.name) for c, t in self._pairs()], self.coefficients)
+
+    def latex(self) -> str:
+        """Return the formula as LaTeX, coefficients rounded to the second digit of their errors."""
+        parts = []
+        for (value, term), error in zip(self._pairs(), self.standard_errors, strict=True):
+            number = _rounded(abs(float(value)), float(error))
+            formula = term.latex()
+            parts.append(number if term.name == "1" else rf"{number}\,{_bracketed(formula, term.name, r'\left(', r'\right)')}")
+        return _join(parts, self.coefficients)
+
+    def __str__(self) -> str:
+        """The formula with errors: (3.003 +- 0.012) r**2 - (0.50 +- 0.03) r."""
+        parts = []
+        for (value, term), error in zip(self._pairs(), self.standard_errors, strict=True):
+            number = f"({_rounded(abs(float(value)), float(error))} +- {_rounded(float(error), float(error))})"
+            parts.append(number if term.name == "1" else f"{number} {_bracketed(term.name, term.name, '(', ')')}")
+        return _join(parts, self.coefficients)
+
+    def _pairs(self) -> list[tuple[np.float64, RadialKernel]]:
+        return list(zip(self.coefficients, self.terms, strict=True))
+
+    def _combine(self, radii: Array, columns: list[Array]) -> Array:
+        total = np.zeros(radii.shape)
+        for coefficient, column in zip(self.coefficients, columns, strict=True):
+            total = total + coefficient * column
+        return total
+
+
+def _times(number: str, name: str) -> str:
+    return number if name == "1" else f"{number}*{_bracketed(name, name, '(', ')')}"
+
+
+def _bracketed(shown: str, name: str, left: str, right: str) -> str:
+    """Put a term with a top-level sum or sign into brackets."""
+    depth = 0
+    for place, letter in enumerate(name):
+        depth += (letter in "({") - (letter in ")}")
+        exponent = name[:place].endswith("**") or (place > 1 and name[place - 1] in "eE" and name[place - 2].isdigit())
+        if depth == 0 and letter in "+-" and not exponent:
+            return f"{left}{shown}{right}"
+    return shown
+
+
+def _join(parts: list[str], coefficients: Array) -> str:
+    """Join parts of the sizes of the coefficients with their signs."""
+    text = ""
+    for part, coefficient in zip(parts, coefficients, strict=True):
+        minus = bool(coefficient < 0)
+        text += (" - " if minus else " + ") + part if text else ("-" if minus else "") + part
+    return text or "0"
+
+
+def _rounded(value: float, error: float) -> str:
+    """Return the value with as many digits as show two digits of its error; six where the error is no positive number."""
+    if not (math.isfinite(error) and error > 0 and math.isfinite(value)):
+        return f"{value:.6g}"
+    digits = 1 - math.floor(math.log10(error))
+    return f"{value:.{digits}f}" if 0 <= digits <= 12 and value < 1e6 else f"{value:.6g}"

@@ -1,0 +1,180 @@
+"""Assessment of a finished fit: errors against the truth, predicted densities, W2, free energies (docs/method.md, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ipsdist.config import RunConfig
+from ipsdist.learning.energy import free_energies, source_normalisation
+from ipsdist.learning.errors import coefficient_errors, cramer_rao_ratio, kernel_relative_l2, support_correct
+from ipsdist.learning.truth import true_coefficients
+from ipsdist.learning.wasserstein import data_loss, wasserstein2
+from ipsdist.model.fit import Fit
+from ipsdist.model.learned_kernel import LearnedKernel
+from ipsdist.model.normal_equations import NormalEquations
+from ipsdist.model.radial import RadialKernel
+from ipsdist.model.system import Grid
+from ipsdist.numerics.densities.distances import pair_distances
+from ipsdist.numerics.densities.meanfield import solve_mean_field
+from ipsdist.stages.densities import grid_of, slice_totals
+from ipsdist.storage import Store
+
+__all__ = ["Assessment", "assess"]
+
+Array = npt.NDArray[np.float64]
+
+_LOOKS = 101
+"""Times at which densities are compared and drawn, at most."""
+_RHO_SLICES = 11
+_RADII = 257
+_TAIL = 0.999
+"""The kernel is drawn up to the distance below which this share of the pairs lies."""
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """Everything of a run that is computed after its fit. Arrays as in `ReportData`."""
+
+    looks: npt.NDArray[np.intp]
+    """(T,) indices of the slices looked at."""
+    times: Array
+    density_data: Array
+    density_true: Array | None
+    density_learnt: Array | None
+    radii: Array
+    rho: Array
+    band: tuple[Array, Array, Array]
+    """Value, lower and upper end of the learnt kernel at the radii."""
+    kernel_true: Array | None
+    truth: Array | None
+    """(M,) true coefficients; None when the truth is unknown or no combination of the dictionary."""
+    errors: dict[str, Any] | None
+    wasserstein: dict[str, Any] | None
+    energy: dict[str, Any]
+    data_loss: float | None
+
+
+def assess(
+    store: Store, config: RunConfig, fit: Fit, learnt: LearnedKernel, equations: NormalEquations, diffusion: float
+) -> Assessment:
+    """Compare what was learnt with the data and, where it is known, with the truth."""
+    setup = store.attributes["setup"]
+    grid = grid_of(setup)
+    every = np.array(setup["times"])
+    looks = np.unique(np.linspace(0, len(every) - 1, min(_LOOKS, len(every))).round().astype(np.intp))
+    densities = store.read("densities/density")[looks]
+    kernel = config.kernel()
+    truth = None if kernel is None else true_coefficients(kernel, config.terms())
+    radii, rho = _distances(store, setup)
+    band = learnt.band(radii)
+    predicted = [
+        None if law is None else _predict(densities[0], grid, law, diffusion, every[looks], config)
+        for law in (kernel, learnt)
+    ]
+    return Assessment(
+        looks=looks,
+        times=every[looks],
+        density_data=densities,
+        density_true=predicted[0],
+        density_learnt=predicted[1],
+        radii=radii,
+        rho=rho,
+        band=band,
+        kernel_true=None if kernel is None else kernel(radii),
+        truth=truth,
+        errors=_errors(kernel, truth, fit, learnt, equations, diffusion, radii, rho),
+        wasserstein=_wasserstein(densities, predicted[1], grid, every[looks]),
+        energy=_energies(densities, predicted, grid, (kernel, learnt), diffusion, every[looks], config),
+        data_loss=None if predicted[1] is None else data_loss(densities, predicted[1]),
+    )
+
+
+def _distances(store: Store, setup: Mapping[str, Any]) -> tuple[Array, Array]:
+    """Return radii (R,) from 0 to the 99.9 % quantile of the pair distances, and their density, averaged over slices."""
+    n, d, slices = setup["replicas"], setup["dimension"], setup["slices"]
+    chosen = np.unique(np.linspace(0, slices - 1, min(_RHO_SLICES, slices)).round().astype(int))
+    length = len(slice_totals(store, 1, slices, d, 0))
+    pairs = []
+    for k in chosen:
+        total = slice_totals(store, n, slices, d, int(k) // length)[int(k) % length]
+        pairs.append(pair_distances(total.density_weights(), total.mesh))
+    reach = max(float(r[np.searchsorted(np.cumsum(p) / p.sum(), _TAIL)]) for r, p in pairs)
+    radii = np.linspace(0.0, reach, _RADII)
+    return radii, np.mean([np.interp(radii, r, p, right=0.0) for r, p in pairs], axis=0)
+
+
+def _predict(
+    first: Array, grid: Grid, kernel: RadialKernel | LearnedKernel, diffusion: float, times: Array, config: RunConfig
+) -> Array:
+    """Return the mean-field densities (T, points...) that follow the data's first one under a kernel."""
+    start = np.maximum(first, 0.0)
+    start = start / (start.sum() * np.prod(grid.spacing))
+    return solve_mean_field(start, grid, kernel.potential, diffusion, times - times[0], external=config.potential())
+
+
+def _errors(
+    kernel: RadialKernel | None,
+    truth: Array | None,
+    fit: Fit,
+    learnt: LearnedKernel,
+    equations: NormalEquations,
+    diffusion: float,
+    radii: Array,
+    rho: Array,
+) -> dict[str, Any] | None:
+    if kernel is None:
+        return None
+    found: dict[str, Any] = {
+        "kernel_relative_l2": kernel_relative_l2(learnt, kernel, radii, rho),
+        "coefficients": None,
+        "support_correct": None,
+        "cramer_rao_ratio": None,
+    }
+    if truth is not None:
+        true = {name: float(z) for name, z in zip(fit.basis, truth, strict=True) if z != 0.0}
+        found["coefficients"] = coefficient_errors(fit, true)
+        found["support_correct"] = support_correct([fit.basis[k] for k in fit.terms], true)
+        if equations.energy is None:
+            found["cramer_rao_ratio"] = cramer_rao_ratio(equations, fit, true, diffusion)
+    return found
+
+
+def _wasserstein(data: Array, learnt: Array | None, grid: Grid, times: Array) -> dict[str, Any] | None:
+    if learnt is None:
+        return None
+    values = [wasserstein2(u, v, grid) for u, v in zip(data, learnt, strict=True)]
+    return {"times": times, "values": [v for v, _ in values], "method": values[0][1]}
+
+
+def _energies(
+    data: Array,
+    predicted: list[Array | None],
+    grid: Grid,
+    kernels: tuple[RadialKernel | None, LearnedKernel],
+    diffusion: float,
+    times: Array,
+    config: RunConfig,
+) -> dict[str, Any]:
+    """Free energies of data, truth and learnt kernel. The data's uses the true Phi where it is known, else the learnt."""
+    true, learnt = kernels
+    of_data = learnt.potential if true is None else true.potential
+    external = config.potential()
+
+    def curve(densities: Array | None, potential: Callable[[Array], Array]) -> Array | None:
+        return None if densities is None else free_energies(densities, grid, diffusion, potential, external)
+
+    def source(densities: Array | None) -> Array | None:
+        return None if densities is None else source_normalisation(densities, grid, of_data)
+
+    return {
+        "times": times,
+        "data": curve(data, of_data),
+        "true": curve(predicted[0], of_data),
+        "learnt": curve(predicted[1], learnt.potential),
+        "source_normalisation": {"data": source(data), "true": source(predicted[0])},
+    }

@@ -1,0 +1,172 @@
+"""The two faces of an answer: result.json, and the arrays that the report draws."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from ipsdist.config import RunConfig
+from ipsdist.model.fit import Fit
+from ipsdist.model.learned_kernel import LearnedKernel
+from ipsdist.numerics.equations.diffusion import Diffusion
+from ipsdist.report.data import ReportData
+from ipsdist.run.assess import Assessment
+from ipsdist.stages.densities import grid_of
+from ipsdist.stages.kernel import load_uniform_history
+from ipsdist.storage import Store
+
+__all__ = ["report_data", "result_of"]
+
+_PACKAGES = ("ipsdist", "numpy", "scipy", "numba", "zarr", "dask", "distributed", "sympy", "matplotlib", "POT")
+_STAGES = ("particles", "densities", "equations", "kernel")
+
+def result_of(
+    store: Store,
+    config: RunConfig,
+    fit: Fit,
+    learnt: LearnedKernel,
+    diffusion: Diffusion,
+    assessment: Assessment,
+    workers: int,
+) -> dict[str, Any]:
+    """Return result.json as a dictionary (docs/architecture.md, Result)."""
+    value, lower, upper = assessment.band
+    errors = assessment.errors or dict.fromkeys(
+        ("kernel_relative_l2", "coefficients", "support_correct", "cramer_rao_ratio")
+    )
+    return {
+        "format": 1,
+        "case": config.name,
+        "seed": config.run.seed,
+        "system": _system(store, config),
+        "form": config.form,
+        "form_reason": config.form_reason,
+        "selection": fit.selection,
+        "terms": _terms(fit),
+        "dropped": list(fit.dropped),
+        "confounded": [],
+        "kernel": learnt.text,
+        "diffusion": {"value": diffusion.value, "standard_error": diffusion.standard_error},
+        "breakpoints": [],
+        "breakpoint_roads": None,
+        "alternatives": [
+            {
+                "terms": [fit.basis[k] for k in a.terms],
+                "coefficients": list(a.coefficients),
+                "score_difference": a.score,
+            }
+            for a in fit.alternatives
+        ],
+        "condition": fit.condition,
+        "band": {"r": assessment.radii, "value": value, "lower": lower, "upper": upper},
+        "errors": errors,
+        "wasserstein2": assessment.wasserstein,
+        "free_energy": assessment.energy,
+        "data_loss": assessment.data_loss,
+        "history": [
+            {"mask": list(i.mask), "coefficients": list(i.coefficients), "sampled": i.sampled, "loss": i.loss}
+            for i in fit.history
+        ],
+        "cost": _cost(store),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "device": "cpu",
+        "workers": workers,
+    }
+
+
+def report_data(
+    store: Store, config: RunConfig, fit: Fit, assessment: Assessment, result: Mapping[str, Any]
+) -> ReportData:
+    """Return the arrays that the figures are drawn from."""
+    a = assessment
+    truth = None if a.truth is None else {n: float(z) for n, z in zip(fit.basis, a.truth, strict=True) if z != 0.0}
+    final = np.zeros(len(fit.basis))
+    final[list(fit.terms)] = fit.coefficients
+    distance = a.wasserstein
+    return ReportData(
+        grid=tuple(grid_of(store.attributes["setup"]).axes()),
+        times=a.times,
+        density_data=a.density_data,
+        density_true=a.density_true,
+        density_learnt=a.density_learnt,
+        radii=a.radii,
+        rho=a.rho,
+        kernel_value=a.band[0],
+        kernel_lower=a.band[1],
+        kernel_upper=a.band[2],
+        kernel_true=a.kernel_true,
+        names=fit.basis,
+        truth=truth,
+        energy_times=a.times,
+        energy_data=_array(a.energy["data"]),
+        energy_true=_array(a.energy["true"]),
+        energy_learnt=_array(a.energy["learnt"]),
+        wasserstein_times=None if distance is None else a.times,
+        wasserstein_values=None if distance is None else _array(distance["values"]),
+        history=fit.history,
+        history_uniform=load_uniform_history(store),
+        history_final=final if fit.selection == "two_phase" else None,
+        config=config.to_toml(),
+    )
+
+
+def _array(values: Any) -> Any:
+    return None if values is None else np.asarray(values, dtype=np.float64)
+
+
+def _system(store: Store, config: RunConfig) -> dict[str, Any]:
+    setup, kernel, potential = store.attributes["setup"], config.kernel(), config.potential()
+    return {
+        "dimension": setup["dimension"],
+        "particles": setup["particles"],
+        "replicas": setup["replicas"],
+        "slices": setup["slices"],
+        "horizon": setup["times"][-1] - setup["times"][0],
+        "labelled": setup["labelled"],
+        "kernel": None if kernel is None else kernel.name,
+        "cutoff": config.system.cutoff,
+        "potential": None if potential is None else potential.text,
+        "diffusion": config.system.diffusion,
+        "source": config.data.source,
+        "force": setup["force"],
+        "mesh_spacing": setup["spacing"],
+    }
+
+
+def _terms(fit: Fit) -> list[dict[str, Any]]:
+    rows = zip(fit.terms, fit.coefficients, fit.standard_errors, strict=True)
+    return [
+        {
+            "name": fit.basis[k],
+            "kind": "kernel",
+            "coefficient": float(z),
+            "standard_error": float(error),
+            "interval95": [float(z - 1.959963984540054 * error), float(z + 1.959963984540054 * error)],
+        }
+        for k, z, error in rows
+    ]
+
+
+def _cost(store: Store) -> dict[str, Any]:
+    """Wall and CPU seconds of every stage as it was done, whenever that was, and the peak memory of any process."""
+    records = {name: store.record(f"{name}/done") or {} for name in _STAGES}
+    costs = {name: record["cost"] for name, record in records.items()}
+    particles = records["particles"]
+    wall = costs["particles"]["wall_seconds"]
+    return {
+        "wall_seconds": {name: cost["wall_seconds"] for name, cost in costs.items()},
+        "cpu_seconds": {name: cost["cpu_seconds"] for name, cost in costs.items()},
+        "peak_bytes": max(int(cost["peak_bytes"]) for cost in costs.values()),
+        "particle_steps_per_second": particles["work"] / wall if wall > 0 else None,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
