@@ -80,3 +80,37 @@ def coordinate_descent(gram, moment, weight, sweeps=20000):
             rest = moment[k] - gram[k] @ z + gram[k, k] * z[k]
             z[k] = np.sign(rest) * max(abs(rest) - weight, 0.0) / gram[k, k]
     return z
+
+
+# --- densities: binning particle by particle, windows by direct sums, energies by double sums --------------------------
+
+
+def linear_counts(positions, mesh):
+    """Particles per node of positions (N, d) on the mesh, each shared linearly in float64 (nodes...)."""
+    weights = np.zeros(mesh.shape)
+    for x in positions / mesh.spacing - np.array(mesh.lower):
+        cell = np.floor(x).astype(int)
+        share = x - cell
+        for corner in np.ndindex(*[2] * len(x)):
+            weights[tuple(cell + corner)] += np.prod(np.where(corner, share, 1.0 - share))
+    return weights
+
+
+def direct_window(positions, axes, bandwidths):
+    """Gaussian window estimate of positions (N, d) at the points of the axes, one particle after another (points...)."""
+    points = np.meshgrid(*axes, indexing="ij")
+    total = np.zeros(points[0].shape)
+    for x in positions:
+        scaled = sum(((p - a) / h) ** 2 for p, a, h in zip(points, x, bandwidths, strict=True))
+        total += np.exp(-0.5 * scaled)
+    return total / (len(positions) * np.prod(np.sqrt(2.0 * np.pi) * np.asarray(bandwidths)))
+
+
+def double_sum_energy(density, grid, diffusion, potential, external=None):
+    """Free energy by the sum over all pairs of grid points."""
+    points = np.stack([x.ravel() for x in np.meshgrid(*grid.axes(), indexing="ij")], axis=-1)
+    mass = density.ravel() * np.prod(grid.spacing)
+    distance = np.sqrt(((points[:, None] - points[None]) ** 2).sum(axis=-1))
+    entropy = sum(m * np.log(u) for m, u in zip(mass, density.ravel(), strict=True) if u > 0)
+    outside = 0.0 if external is None else mass @ external(*points.T)
+    return 0.5 * diffusion * entropy + 0.5 * mass @ potential(distance) @ mass + outside

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["fit", "grid", "initial", "potential", "required", "times", "vector"]
 
 _MAX_GRID_CELLS = 2**26
+_REQUIRED = (
+    ("system", "particles", "20000"),
+    ("system", "diffusion", "2.0"),
+    ("time", "horizon", "1.0"),
+    ("time", "step", "1e-4"),
+)
 _WHOLE = 1e-6
 """A ratio this close (relatively) to a whole number counts as whole: 1.0 / 1e-4 is not exactly 10000."""
 
@@ -44,18 +50,19 @@ def required(config: RunConfig) -> None:
         raise InputError("initial", "must have one law", " and ".join(laws), "give one of mixture, uniform, ring, file")
     if config.data.source == "import":
         if config.data.file is None:
-            raise InputError("data.file", 'is required when data.source = "import"', "nothing", 'for example data.file = "tracks.npz"')
+            rule, fix = 'is required when data.source = "import"', 'for example data.file = "tracks.npz"'
+            raise InputError("data.file", rule, "nothing", fix)
         if system.diffusion is None and not config.data.labelled:
             fix = "give sigma**2, for example system.diffusion = 2.0; labelled data may leave it out"
             raise InputError("system.diffusion", "is required when data.labelled = false", "nothing", fix)
         return
     if config.data.file is not None:
-        raise InputError("data.file", 'is read only when data.source = "import"', config.data.file, 'set data.source = "import"')
+        rule = 'is read only when data.source = "import"'
+        raise InputError("data.file", rule, config.data.file, 'set data.source = "import"')
     if system.kernel is None and system.pieces is None:
-        raise InputError("system.kernel", "is required", "nothing", 'for example system.kernel = "3*r**2", or system.pieces')
-    for section, key, example in (
-        ("system", "particles", "20000"), ("system", "diffusion", "2.0"), ("time", "horizon", "1.0"), ("time", "step", "1e-4"),
-    ):  # fmt: skip
+        fix = 'for example system.kernel = "3*r**2", or system.pieces'
+        raise InputError("system.kernel", "is required", "nothing", fix)
+    for section, key, example in _REQUIRED:
         if getattr(getattr(config, section), key) is None:
             raise InputError(f"{section}.{key}", "is required", "nothing", f"for example {section}.{key} = {example}")
     if not laws:
@@ -76,11 +83,13 @@ def times(time: TimeSection) -> None:
     if steps % time.observe_every:
         nearest = min(_divisors(steps), key=lambda n: (abs(math.log(n / time.observe_every)), n))
         got = f"{time.observe_every} for {steps} steps"
-        raise InputError("time.observe_every", "must divide the number of steps", got, f"time.observe_every = {nearest} would do")
+        fix = f"time.observe_every = {nearest} would do"
+        raise InputError("time.observe_every", "must divide the number of steps", got, fix)
     for moment in time.positions_at:
-        slices = moment / (time.observe_every * time.step)
-        if not 0 <= moment <= time.horizon * (1 + _WHOLE) or abs(slices - round(slices)) > _WHOLE * max(1, round(slices)):
-            interval = time.observe_every * time.step
+        interval = time.observe_every * time.step
+        slices = moment / interval
+        inside = 0 <= moment <= time.horizon * (1 + _WHOLE)
+        if not inside or abs(slices - round(slices)) > _WHOLE * max(1, round(slices)):
             fix = f"give multiples of {interval:g} up to {time.horizon:g}"
             raise InputError("time.positions_at", "must be slice times", f"{moment:g}", fix)
 
@@ -99,7 +108,8 @@ def initial(law: InitialSection, dimension: int) -> None:
     if law.uniform is not None:
         _corners("initial.uniform", law.uniform.lower, law.uniform.upper, dimension)
     if law.ring is not None and dimension == 1:
-        raise InputError("initial.ring", "needs system.dimension 2 or 3", "1", "use initial.mixture with two normals on a line")
+        fix = "on a line, use initial.mixture with two normals"
+        raise InputError("initial.ring", "needs system.dimension 2 or 3", 1, fix)
 
 
 def _weights(mixture: tuple[NormalSection, ...]) -> None:
@@ -143,9 +153,11 @@ def fit(section: FitSection, force: ForceSection, data: DataSection, dimension: 
         raise InputError("fit.form", "must not be likelihood when data.labelled = false", '"likelihood"', fix)
     if section.form == "strong" and section.selection == "best_subset":
         rule = "must not be best_subset for the strong form, which has no likelihood to rank models by"
-        raise InputError("fit.selection", rule, '"best_subset"', 'use fit.form = "action" or fit.selection = "two_phase"')
+        fix = 'use fit.form = "action" or fit.selection = "two_phase"'
+        raise InputError("fit.selection", rule, '"best_subset"', fix)
     if force.method == "prefix" and dimension != 1:
-        raise InputError("force.method", "must not be prefix when system.dimension > 1", '"prefix"', 'use force.method = "mesh"')
+        rule = "must not be prefix when system.dimension > 1"
+        raise InputError("force.method", rule, '"prefix"', 'use force.method = "mesh"')
 
 
 def potential(expression: Expression | None, dimension: int) -> None:
@@ -160,6 +172,7 @@ def potential(expression: Expression | None, dimension: int) -> None:
     for part in parts:
         bad = ~np.isfinite(part(*points))
         if bad.any():
-            where = ", ".join(f"{name} = {axis[bad][0]:g}" for name, axis in zip(expression.variables, points, strict=True))
+            names = zip(expression.variables, points, strict=True)
+            where = ", ".join(f"{name} = {axis[bad][0]:g}" for name, axis in names)
             rule = f"must be a finite real number with its derivatives everywhere, and is not at {where}"
-            raise InputError("system.potential", rule, expression.text, "for example system.potential = \"x**2/2\"")
+            raise InputError("system.potential", rule, expression.text, 'for example system.potential = "x**2/2"')

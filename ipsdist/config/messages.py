@@ -29,7 +29,9 @@ def refuse_unknown_keys(model: type[BaseModel], values: Mapping[str, Any]) -> No
         raise InputError(name, f"is not a known {what}", None, f"did you mean {near}?")
 
 
-def _keys(model: type[BaseModel], values: Mapping[str, Any], place: str) -> Iterator[tuple[str, dict[str, FieldInfo], str]]:
+def _keys(
+    model: type[BaseModel], values: Mapping[str, Any], place: str
+) -> Iterator[tuple[str, dict[str, FieldInfo], str]]:
     """Yield (place, fields there, key) of every key of the values, tables inside lists too; outer keys first."""
     fields = model.model_fields
     for key in values:
@@ -92,6 +94,8 @@ def input_error(model: type[BaseModel], error: ValidationError) -> InputError:
             field = fields[part]
             inner = _section(field)
             fields = inner.model_fields if inner is not None else None
+    if isinstance(first["loc"][-1], int):
+        key = key.rpartition("[")[0] if key.endswith("]") else key
     rule, example = _rule(field)
     missing = first["type"] == "missing"
     fix = f"for example {key.rpartition('.')[2]} = {example}" if example else _default(field)
@@ -105,11 +109,7 @@ def _rule(field: FieldInfo | None) -> tuple[str, str]:
 
 def _default(field: FieldInfo | None) -> str:
     default = field.default if field is not None else None
-    return "" if default is None or isinstance(default, BaseModel) or not _plain(default) else f"the default is {toml_value(default)}"
-
-
-def _plain(value: Any) -> bool:
-    return isinstance(value, bool | int | float | str)
+    return f"the default is {toml_value(default)}" if isinstance(default, bool | int | float | str) else ""
 
 
 def _shown(value: Any) -> str:

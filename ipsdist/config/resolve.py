@@ -113,7 +113,8 @@ def _from_sets(sets: Sequence[str]) -> dict[str, Any]:
         for part in path[:-1]:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
-                raise InputError("--set", f"gives {part} a value and a key of its own", repr(item), "give one of the two")
+                rule = f"gives {part} a value and a key of its own"
+                raise InputError("--set", rule, repr(item), "give one of the two")
         table[path[-1]] = _toml_or_text(text.strip())
     return values
 

@@ -39,7 +39,10 @@ class RunConfig(Section):
         "run",
         description="name of the run; it goes to the directory runs/NAME",
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$",
-        json_schema_extra={"rule": "must be at most 64 letters, digits, _ . - and not start with . or -", "example": '"cubic"'},
+        json_schema_extra={
+            "rule": "must be at most 64 letters, digits, _ . - and not start with . or -",
+            "example": '"cubic"',
+        },
     )
     system: SystemSection = SystemSection()
     time: TimeSection = TimeSection()
@@ -140,7 +143,7 @@ class RunConfig(Section):
         """Why this form, in a sentence."""
         if self.fit.form != "auto":
             return "named by fit.form"
-        return "default: the likelihood of the density itself, its energy term exact between slices whatever their distance"
+        return "default: the likelihood of the density itself, its energy term exact whatever the distance of slices"
 
     @property
     def selection(self) -> str:

@@ -51,12 +51,15 @@ class PieceSection(Section):
 class SystemSection(Section):
     """The system (docs/method.md, section 1). Imported data need ``diffusion`` alone, and not even that if labelled."""
 
-    dimension: Literal[1, 2, 3] = _key(1, "number d of space axes", "must be 1, 2 or 3")
+    dimension: Annotated[int, Field(ge=1, le=3)] = _key(1, "number d of space axes", "must be 1, 2 or 3")
     particles: PositiveInt | None = _key(None, "number N of particles of a replica", _COUNT, "20000")
     replicas: PositiveInt = _key(1, "number of independent realisations", _COUNT)
     kernel: str | None = _key(None, "interaction kernel phi(r); positive attracts", _FORMULA, '"3*r**2"')
     pieces: tuple[PieceSection, ...] | None = _key(
-        None, "the kernel in pieces, instead of kernel", "must be a list of tables with upto and kernel", '[{upto = 1.5, kernel = "0.5*r"}, {kernel = "0"}]'
+        None,
+        "the kernel in pieces, instead of kernel",
+        "must be a list of tables with upto and kernel",
+        '[{upto = 1.5, kernel = "0.5*r"}, {kernel = "0"}]',
     )
     cutoff: Positive | None = _key(
         None, "distance inside which summands of phi that are unbounded at 0 are frozen (length)", _POSITIVE, "0.05"
@@ -102,10 +105,17 @@ class InitialSection(Section):
     """The law of the positions at time 0: one of four keys."""
 
     mixture: tuple[NormalSection, ...] | None = _key(
-        None, "mixture of normals", "must be a list of tables with weight, mean and variance", "[{weight = 1.0, mean = 0.0, variance = 0.25}]"
+        None,
+        "mixture of normals",
+        "must be a list of tables with weight, mean and variance",
+        "[{weight = 1.0, mean = 0.0, variance = 0.25}]",
     )
-    uniform: BoxSection | None = _key(None, "uniform in a box", "must be a table with lower and upper", "{lower = -1.0, upper = 1.0}")
-    ring: RingSection | None = _key(None, "around a circle or sphere", "must be a table with radius and variance", "{radius = 1.0, variance = 0.01}")
+    uniform: BoxSection | None = _key(
+        None, "uniform in a box", "must be a table with lower and upper", "{lower = -1.0, upper = 1.0}"
+    )
+    ring: RingSection | None = _key(
+        None, "around a circle or sphere", "must be a table with radius and variance", "{radius = 1.0, variance = 0.01}"
+    )
     file: str | None = _key(None, "a .npy file of positions (N, d), the start of every replica", _PATH, '"x.npy"')
 
 

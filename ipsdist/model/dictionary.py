@@ -27,9 +27,7 @@ class Dictionary:
     terms: tuple[RadialKernel, ...]
 
     @classmethod
-    def parse(
-        cls, texts: Sequence[str], cutoff: float | None = None, argument: str = "dictionary.terms"
-    ) -> Dictionary:
+    def parse(cls, texts: Sequence[str], cutoff: float | None = None, argument: str = "dictionary.terms") -> Dictionary:
         """Read the terms; ``cutoff`` freezes those that are unbounded at 0.
 
         Raises InputError for no terms, a formula that is not allowed, a term that is 0, and terms that are multiples of

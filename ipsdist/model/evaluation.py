@@ -22,7 +22,7 @@ _UFUNCS: dict[str, Callable[[Any], Any]] = {
 
 
 def evaluate(tree: Node, values: Mapping[str, Array]) -> Array:
-    """Evaluate a tree on float64 arrays; no warnings, inf and nan where it has no value. The shape is what broadcasts."""
+    """Evaluate a tree on float64 arrays; no warnings, inf and nan where it has no value."""
     with np.errstate(all="ignore"):
         return np.asarray(_evaluate(tree, values), dtype=np.float64)
 
@@ -60,7 +60,7 @@ def _power(base: Any, exponent: Fraction) -> Any:
     size = abs(exponent)
     if size.denominator > 2:
         return base ** np.float64(exponent)
-    result = np.sqrt(base) if size.denominator == 2 else None
+    result: Any = np.sqrt(base) if size.denominator == 2 else None
     square, bits = base, int(size)
     while bits:
         if bits & 1:
@@ -90,7 +90,7 @@ def unbounded_at_zero(tree: Node) -> bool:
     if first is None or second is None or third is None:
         return True
     # A limit makes the later step the smaller one; log(r) doubles it, and even log(log(1/r)) takes equal steps.
-    return abs(third - second) > max(0.9 * abs(second - first), 1e-12 * abs(second))
+    return bool(abs(third - second) > max(0.9 * abs(second - first), 1e-12 * abs(second)))
 
 
 def limit_at_zero(tree: Node) -> float:
@@ -174,7 +174,7 @@ def _leading_binary(
 
 def _precise(tree: Node, k: int) -> Any:
     """Return the value at r = 10**-k with 400 digits (an mpmath number), or None where it has none of sane size."""
-    import mpmath  # sympy's own arithmetic
+    import mpmath  # type: ignore[import-untyped]  # sympy's arithmetic, always with it
 
     def guarded(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def call(x: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.fit import Fit
 from ipsdist.model.radial import RadialKernel
+from ipsdist.model.trees import Binary
 
 __all__ = ["LearnedKernel"]
 
@@ -78,23 +79,27 @@ class LearnedKernel:
     @property
     def text(self) -> str:
         """The formula with all digits of the coefficients, "3.003*r**2 - 0.5*r"; it parses where no term has pieces."""
-        return _join([_times(repr(abs(float(c))), t.name) for c, t in self._pairs()], self.coefficients)
+        parts = []
+        for value, term in self._pairs():
+            number = repr(abs(float(value)))
+            parts.append(number if term.name == "1" else f"{number}*{_name(term)}")
+        return _join(parts, self.coefficients)
 
     def latex(self) -> str:
         """Return the formula as LaTeX, coefficients rounded to the second digit of their errors."""
         parts = []
         for (value, term), error in zip(self._pairs(), self.standard_errors, strict=True):
             number = _rounded(abs(float(value)), float(error))
-            formula = term.latex()
-            parts.append(number if term.name == "1" else rf"{number}\,{_bracketed(formula, term.name, r'\left(', r'\right)')}")
+            formula = rf"\left({term.latex()}\right)" if _needs_brackets(term) else term.latex()
+            parts.append(number if term.name == "1" else rf"{number}\,{formula}")
         return _join(parts, self.coefficients)
 
     def __str__(self) -> str:
-        """The formula with errors: (3.003 +- 0.012) r**2 - (0.50 +- 0.03) r."""
+        """Return the formula with errors: (3.003 +- 0.012) r**2 - (0.500 +- 0.030) r."""
         parts = []
         for (value, term), error in zip(self._pairs(), self.standard_errors, strict=True):
             number = f"({_rounded(abs(float(value)), float(error))} +- {_rounded(float(error), float(error))})"
-            parts.append(number if term.name == "1" else f"{number} {_bracketed(term.name, term.name, '(', ')')}")
+            parts.append(number if term.name == "1" else f"{number} {_name(term)}")
         return _join(parts, self.coefficients)
 
     def _pairs(self) -> list[tuple[np.float64, RadialKernel]]:
@@ -107,19 +112,15 @@ class LearnedKernel:
         return total
 
 
-def _times(number: str, name: str) -> str:
-    return number if name == "1" else f"{number}*{_bracketed(name, name, '(', ')')}"
+def _needs_brackets(term: RadialKernel) -> bool:
+    """Tell whether a coefficient before the term needs brackets around it: sums and leading signs."""
+    tree = term.pieces[0][1].tree
+    is_sum = len(term.pieces) == 1 and isinstance(tree, Binary) and tree.operator in "+-"
+    return is_sum or term.name.startswith("-")
 
 
-def _bracketed(shown: str, name: str, left: str, right: str) -> str:
-    """Put a term with a top-level sum or sign into brackets."""
-    depth = 0
-    for place, letter in enumerate(name):
-        depth += (letter in "({") - (letter in ")}")
-        exponent = name[:place].endswith("**") or (place > 1 and name[place - 1] in "eE" and name[place - 2].isdigit())
-        if depth == 0 and letter in "+-" and not exponent:
-            return f"{left}{shown}{right}"
-    return shown
+def _name(term: RadialKernel) -> str:
+    return f"({term.name})" if _needs_brackets(term) else term.name
 
 
 def _join(parts: list[str], coefficients: Array) -> str:
@@ -132,7 +133,7 @@ def _join(parts: list[str], coefficients: Array) -> str:
 
 
 def _rounded(value: float, error: float) -> str:
-    """Return the value with as many digits as show two digits of its error; six where the error is no positive number."""
+    """Return the value with as many digits as show two digits of its error, six where that is not positive."""
     if not (math.isfinite(error) and error > 0 and math.isfinite(value)):
         return f"{value:.6g}"
     digits = 1 - math.floor(math.log10(error))

@@ -1,4 +1,4 @@
-"""Radial kernels phi(r): a formula or pieces of formulas, a cut-off for what is unbounded at zero, the potential Phi."""
+"""Radial kernels phi(r): a formula or pieces of them, a cut-off for what is unbounded at zero, the potential Phi."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class RadialKernel:
         """
         ends = [upto for upto, _ in pieces]
         if not pieces or ends[-1] is not None or None in ends[:-1]:
-            raise InputError(argument, "must have upto in all pieces but the last", ends, "the last piece reaches to infinity")
+            rule = "must have upto in all pieces but the last"
+            raise InputError(argument, rule, ends, "the last piece reaches to infinity")
         finite = [float(upto) for upto in ends[:-1] if upto is not None]
         if any(not b > a for a, b in zip([0.0, *finite], finite, strict=False)) or not all(map(math.isfinite, finite)):
             raise InputError(argument, "must have increasing positive ends upto", finite, "sort the pieces by distance")
@@ -94,10 +95,11 @@ class RadialKernel:
         if len(self.pieces) == 1:
             return self.pieces[0][1].latex()
         rows = [rf"{formula.latex()} & r \le {upto:g}" for upto, formula in self.pieces[:-1]]
-        return r"\begin{cases} " + r" \\ ".join([*rows, rf"{self.pieces[-1][1].latex()} & \text{{beyond}}"]) + r" \end{cases}"
+        rows.append(rf"{self.pieces[-1][1].latex()} & \text{{beyond}}")
+        return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}"
 
     def source(self) -> str:
-        """Return a Python expression of the scalar ``r`` that needs ``math`` and ``np``: phi for r > 0, frozen inside."""
+        """Return phi(r), r > 0, as a Python expression of the scalar ``r`` that needs ``math`` and ``np``."""
         frozen = {"r": f"max(r, {self.cutoff!r})"}
         first = [part.source(frozen if part.unbounded_at_zero() else None) for part in self._parts()]
         parts = [" + ".join(first), *(formula.source() for _, formula in self.pieces[1:])]

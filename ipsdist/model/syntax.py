@@ -130,7 +130,7 @@ class _Reader:
         raise self.refuse("is not a formula", _allowed(self.variables))
 
     def number(self, literal: str) -> Number:
-        # Judged as float before it is made exact: Fraction would build the power of ten of 1e999999999, of 0e999999999 too.
+        # Judged as float before it is made exact: Fraction would build the power of ten in 1e999999999.
         if not re.search("[1-9]", literal.lower().partition("e")[0]):
             return Number(Fraction(0))
         if not 10.0**-MAX_DIGITS <= float(literal) <= 10.0**MAX_DIGITS:
@@ -172,9 +172,8 @@ class _Reader:
             case Power(base, exponent):
                 product *= max(abs(exponent), Fraction(1))
                 if product > _MAX_EXPONENT:
-                    raise self.refuse(
-                        f"must have exponents between -{_MAX_EXPONENT} and {_MAX_EXPONENT}, those of powers of powers multiplied"
-                    )
+                    rule = f"must have exponents between -{_MAX_EXPONENT} and {_MAX_EXPONENT}"
+                    raise self.refuse(f"{rule}, those of powers of powers multiplied")
                 self.bound_exponents(base, product)
             case Negative(operand) | Call(_, operand):
                 self.bound_exponents(operand, product)

@@ -11,16 +11,14 @@ import numpy as np
 from ipsdist.config import RunConfig
 from ipsdist.learning.subset import best_subset
 from ipsdist.learning.two_phase import two_phase
-from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.fit import Candidate, Fit, Iteration
-from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.base import Payload, Stage, Task, Tick, nothing_shared
 from ipsdist.stages.equations import load_diffusion, load_equations
 from ipsdist.storage import Store
 
-__all__ = ["KERNEL", "learned_kernel", "load_fit", "load_uniform_history", "select"]
+__all__ = ["KERNEL", "load_fit", "load_uniform_history", "select"]
 
 
 def select(config: RunConfig, equations: NormalEquations, diffusion: float) -> Fit:
@@ -99,11 +97,6 @@ def load_uniform_history(store: Store) -> tuple[Iteration, ...]:
 
 def _iterations(records: Sequence[dict[str, Any]]) -> tuple[Iteration, ...]:
     return tuple(Iteration(tuple(i["mask"]), tuple(i["coefficients"]), i["sampled"], i["loss"]) for i in records)
-
-
-def learned_kernel(dictionary: Dictionary, fit: Fit) -> LearnedKernel:
-    """Return the kernel that a fit on this dictionary has learnt."""
-    return LearnedKernel(tuple(dictionary.terms[k] for k in fit.terms), fit.coefficients, fit.covariance)
 
 
 KERNEL = Stage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import re
@@ -34,6 +35,7 @@ _CHUNK_BYTES = 16 * 2**20
 # A small chunk costs as much as a large one, and on a local disk many requests at a time are slower than one or two.
 _IO = {"async.concurrency": 2}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DTYPES = frozenset(
     np.dtype(t) for t in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 )
@@ -286,9 +288,9 @@ def _writing(path: Path, size: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
+        remedy = "make room" if error.errno in _NO_ROOM else "make the directory writable"
         raise RunError(
-            f"cannot write {size} bytes to {path}: {reason}; make room, then give the same command again: "
+            f"cannot write {size} bytes to {path}: {error.strerror or error}; {remedy}, then give the same command again: "
             "what was finished is kept"
         ) from error
 

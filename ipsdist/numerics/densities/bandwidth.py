@@ -140,7 +140,9 @@ def _plug_in(t: float, wave: Array, power: Array, particles: int) -> float:
 
     squared = norm(_STAGES, t)
     for s in range(_STAGES - 1, 1, -1):
+        if squared <= 0.0:  # every mode is empty or smoothed away
+            return math.inf
         odd = math.prod(range(1, 2 * s, 2)) / math.sqrt(2.0 * math.pi)
         bias = (1.0 + 0.5 ** (s + 0.5)) / 3.0
         squared = norm(s, (2.0 * bias * odd / (particles * squared)) ** (2.0 / (3.0 + 2.0 * s)))
-    return float((2.0 * particles * math.sqrt(math.pi) * squared) ** -0.4)
+    return math.inf if squared <= 0.0 else float((2.0 * particles * math.sqrt(math.pi) * squared) ** -0.4)

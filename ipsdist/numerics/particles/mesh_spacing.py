@@ -14,7 +14,7 @@ from ipsdist.numerics.convolution import convolve, force_spectra
 from ipsdist.numerics.densities.deposit import deposit
 from ipsdist.numerics.particles.forces.mesh import interpolate
 
-__all__ = ["choose_spacing", "force_errors", "power_of_two"]
+__all__ = ["choose_spacing", "data_spacing", "force_errors", "power_of_two"]
 
 Array = npt.NDArray[np.float64]
 Radial = Callable[[Array], Array]
@@ -26,7 +26,7 @@ _CELLS_PER_DEVIATION = (32, 7, 5)
 _CELLS_PER_CUTOFF = 20
 _MAX_NODES = (2**17, 2**17, 2**18)
 """No finer than this many nodes around the sample, d = 1, 2, 3: beyond it the transforms outweigh what is gained."""
-_SOURCES, _TARGETS, _BATCHES = 4096, 256, 8
+_SOURCES, _TARGETS, _BATCHES = 4096, 128, 8
 
 
 def choose_spacing(
@@ -40,12 +40,8 @@ def choose_spacing(
     """
     sample = np.asarray(positions_sample, dtype=np.float64).reshape(-1, dimension)
     sources = sample[:: -(-len(sample) // _SOURCES)]
-    deviation = float(sources.std(axis=0).max())
-    limits = [deviation / _CELLS_PER_DEVIATION[dimension - 1]] if deviation > 0 else [1.0]
-    if cutoff is not None and dimension == 1:
-        limits.append(cutoff / _CELLS_PER_CUTOFF)
-    spacing = power_of_two(min(limits))
-    if deviation == 0:
+    spacing = data_spacing(sources, cutoff)
+    if np.ptp(sources, axis=0).max() == 0:
         return spacing
     exact = _pair_forces(kernel, sources)
     while True:
@@ -54,6 +50,17 @@ def choose_spacing(
         if error <= _FRACTION * floor or math.prod(finer.shape) > _MAX_NODES[dimension - 1]:
             return spacing
         spacing /= 2
+
+
+def data_spacing(positions: npt.ArrayLike, cutoff: float | None) -> float:
+    """Return the mesh spacing for particles whose force is unknown: the first two rules of `choose_spacing`."""
+    x = np.asarray(positions, dtype=np.float64)
+    dimension = x.shape[1]
+    deviation = float(x.std(axis=0).max())
+    limits = [deviation / _CELLS_PER_DEVIATION[dimension - 1]] if deviation > 0 else [1.0]
+    if cutoff is not None and dimension == 1:
+        limits.append(cutoff / _CELLS_PER_CUTOFF)
+    return power_of_two(min(limits))
 
 
 def power_of_two(spacing: float) -> float:

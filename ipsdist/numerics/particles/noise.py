@@ -20,6 +20,7 @@ __all__ = [
     "philox",
     "seed_words",
     "stream_of",
+    "to_normals",
     "uniforms",
     "words",
 ]
@@ -89,12 +90,16 @@ def words(seed: int, stream: int, step: int, first: int, count: int) -> npt.NDAr
 
 
 def normals(seed: int, stream: int, step: int, first: int, count: int) -> npt.NDArray[np.float32]:
-    """Return standard normals (count,), one a word; error of the inverse distribution function below 5e-7.
+    """Return standard normals (count,), those of the words ``first ..`` of a stream at a step."""
+    return to_normals(words(seed, stream, step, first, count))
 
-    The top bit is the sign; the other 31 bits, plus a half, are a float32 whose exponent and leading mantissa bits name
-    the cubic. Only adds and multiplies of float32 follow, so every IEEE machine gives the same bits.
+
+def to_normals(word: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
+    """Return the normal of every word: the inverse distribution function at (word's low 31 bits + 1/2) / 2**32, and a sign.
+
+    The 31 bits plus a half become a float32 whose exponent and leading mantissa bits name the cubic. Only adds and
+    multiplies of float32 follow, so every IEEE machine gives the same bits. Error below 5e-7.
     """
-    word = words(seed, stream, step, first, count)
     f = (word & np.uint32(0x7FFFFFFF)).astype(np.float32) + np.float32(0.5)
     bits = f.view(np.uint32)
     row = (bits >> np.uint32(20)) - np.uint32(_FIRST_EXPONENT)

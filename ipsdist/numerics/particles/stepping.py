@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,10 @@ from ipsdist.numerics.particles.noise import NORMAL_TABLE, STEPPING, seed_words,
 
 __all__ = ["State", "Stepper"]
 
+Array = npt.NDArray[np.float64]
+
 _LANES = 4
+"""Words of a Philox block: chunks begin at a whole one."""
 
 
 @dataclass
@@ -36,7 +40,7 @@ class State:
 class Stepper:
     """X += drift * step + sqrt(diffusion * step) * xi with the noise of (seed, replica, particle, step number).
 
-    ``method`` is a force method: "mesh", or one that `particle_force` knows. ``chunk`` particles (a multiple of 4) are
+    ``force`` is one of `forces.METHODS`. ``chunk`` particles (a multiple of 4) are
     stepped at a time; it changes no bit. Every replica has its own stepper.
     """
 
@@ -60,8 +64,12 @@ class Stepper:
         self._chunk = chunk or max(_LANES, system.particles + -system.particles % _LANES)
         self._scale = math.sqrt(system.diffusion * step)
         self._noise = (np.uint64(stream_of(replica, STEPPING)), *seed_words(seed))
-        self._mesh_force = MeshForce(system.kernel, system.potential, system.particles) if force == "mesh" else None
-        self._force = None if force == "mesh" else particle_force(force, system.kernel, system.potential, system.dimension)
+        self._mesh_force: MeshForce | None = None
+        self._force: Callable[[Array], Array] | None = None
+        if force in ("auto", "mesh"):
+            self._mesh_force = MeshForce(system.kernel, system.potential, system.particles)
+        else:
+            self._force = particle_force(force, system.kernel, system.potential, system.dimension)
 
     def start(self, positions: npt.ArrayLike, step: int = 0, mesh: Mesh | None = None) -> State:
         """Return the state at ``step`` with these positions (N, d), copied.

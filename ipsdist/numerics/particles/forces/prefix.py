@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +87,7 @@ def _exponential(y: Array, rate: float, below: npt.NDArray[np.intp], above: npt.
     """Sum exp(rate (y_i - y_j)) over j below minus exp(rate (y_j - y_i)) over j above; every sum is of positive terms."""
     if abs(rate) * y[-1] > _MAX_EXPONENT:
         raise RunError(
-            f"exp({float(Fraction(rate).limit_denominator()):g}*r) overflows over particles {2 * y[-1]:g} apart; "
+            f"exp({rate:g}*r) overflows over particles {2 * y[-1]:g} apart; "
             'use force.method = "mesh"'
         )
     up, down = np.exp(rate * y), np.exp(-rate * y)

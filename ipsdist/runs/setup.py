@@ -84,7 +84,7 @@ def _of_simulation(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
         )
     else:
         spacing = _given_spacing(float(config.force.spacing), sample)
-    limit = largest_step(system.kernel, sample, system.dimension, spacing, system.potential)
+    limit = largest_step(system, sample, spacing)
     if times.step > limit:
         raise InputError("time.step", "must resolve the force", f"{times.step:g}", f"a step of at most {limit:g} would do")
     grid = _grid(config, sample)

@@ -14,7 +14,7 @@ from ipsdist.model.fit import Fit
 from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.numerics.equations.diffusion import Diffusion
 from ipsdist.report.data import ReportData
-from ipsdist.run.assess import Assessment
+from ipsdist.runs.assess import Assessment
 from ipsdist.stages.densities import grid_of
 from ipsdist.stages.kernel import load_uniform_history
 from ipsdist.storage import Store

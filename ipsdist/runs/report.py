@@ -9,27 +9,28 @@ from ipsdist.config import RunConfig
 from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.report.page import write_report
 from ipsdist.report.result_json import to_json
-from ipsdist.run.assess import assess
-from ipsdist.run.result import report_data, result_of
+from ipsdist.runs.assess import assess
+from ipsdist.runs.result import report_data, result_of
 from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.equations import load_diffusion, load_equations
-from ipsdist.stages.kernel import learned_kernel, load_fit
+from ipsdist.stages.kernel import load_fit
 from ipsdist.storage import Store
 
 __all__ = ["report_stage"]
 
 
 def report_stage(
-    store: Store, config: RunConfig, workers: int, out: Path
+    store: Store, config: RunConfig, workers: int, out: Path, draw: bool = True
 ) -> tuple[dict[str, Any], LearnedKernel]:
-    """Write result.json, figures and report.html into ``out``; return the result and the learnt kernel."""
+    """Write result.json, figures and report.html (with ``draw``) into ``out``; return the result and the learnt kernel."""
     fit, equations, diffusion = load_fit(store), load_equations(store), load_diffusion(store)
-    learnt = learned_kernel(config.terms(), fit)
+    learnt = LearnedKernel.from_fit(fit, config.terms())
     with single_threaded():
         assessment = assess(store, config, fit, learnt, equations, diffusion.value)
     result = result_of(store, config, fit, learnt, diffusion, assessment, workers)
     temporary = out / ".result.json.part"
     temporary.write_text(to_json(result), encoding="utf-8")
     temporary.replace(out / "result.json")
-    write_report(result, report_data(store, config, fit, assessment, result), out)
+    if draw:
+        write_report(result, report_data(store, config, fit, assessment, result), out)
     return result, learnt

@@ -10,16 +10,16 @@ from typing import Any
 from ipsdist.config import RunConfig, resolve
 from ipsdist.model.errors import InputError
 from ipsdist.model.learned_kernel import LearnedKernel
-from ipsdist.run.directory import CONFIG, STORE, open_run, write_config
-from ipsdist.run.fingerprints import fingerprints
-from ipsdist.run.report import report_stage
-from ipsdist.run.setup import Inputs, prepare, read_inputs, with_grid, write_inputs
+from ipsdist.runs.directory import CONFIG, STORE, open_run, write_config
+from ipsdist.runs.fingerprints import fingerprints
+from ipsdist.runs.report import report_stage
+from ipsdist.runs.setup import Inputs, prepare, read_inputs, with_grid, write_inputs
 from ipsdist.runtime.executor import Executor, make_executor
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.stages.base import complete
 from ipsdist.stages.densities import DENSITIES
 from ipsdist.stages.equations import EQUATIONS
-from ipsdist.stages.kernel import KERNEL, learned_kernel, load_fit
+from ipsdist.stages.kernel import KERNEL, load_fit
 from ipsdist.stages.particles import PARTICLES
 from ipsdist.storage import Store, locked
 
@@ -50,9 +50,11 @@ def run(
     observe: Observer | None = None,
     upto: str = "report",
     inputs: Inputs | None = None,
+    draw: bool = True,
 ) -> Outcome:
     """Do every stage up to ``upto`` that the directory ``out`` lacks.
 
+    ``inputs`` are arrays given instead of files; without ``draw`` no figures and no page are made.
     Raises InputError before anything is written, RunError when work fails; what was committed is kept.
     """
     out, observe = Path(out), observe or _silent
@@ -70,7 +72,7 @@ def run(
             if store.record("input/done") is None:
                 write_inputs(store, inputs)
                 store.commit("input/done", dict(inputs.digests))
-            return _stages(store, config, prints, executor, observe, upto, out)
+            return _stages(store, config, prints, executor, observe, upto, out, draw)
 
 
 def _stages(
@@ -81,16 +83,17 @@ def _stages(
     observe: Observer,
     upto: str,
     out: Path,
+    draw: bool,
 ) -> Outcome:
     reused = []
     for stage in STAGES:
         if not complete(stage, store, config, prints[stage.name], executor, observe):
             reused.append(stage.name)
         if stage.name == upto:
-            kernel = learned_kernel(config.terms(), load_fit(store)) if upto == "kernel" else None
+            kernel = LearnedKernel.from_fit(load_fit(store), config.terms()) if upto == "kernel" else None
             return Outcome(out, None, kernel, tuple(reused))
     observe(Progress("report", 0, 1, "pages"))
-    result, kernel = report_stage(store, config, executor.workers, out)
+    result, kernel = report_stage(store, config, executor.workers, out, draw)
     observe(Progress("report", 1, 1, "pages"))
     return Outcome(out, result, kernel, tuple(reused))
 
