@@ -1,5 +1,8 @@
 """The slow, obvious twins of the fast roads: double loops, direct sums, stacked rows."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 
 
@@ -82,7 +85,7 @@ def coordinate_descent(gram, moment, weight, sweeps=20000):
     return z
 
 
-# --- densities: binning particle by particle, windows by direct sums, energies by double sums --------------------------
+# --- densities: binning particle by particle, windows by direct sums, energies by double sums -----------------------
 
 
 def linear_counts(positions, mesh):
@@ -97,7 +100,7 @@ def linear_counts(positions, mesh):
 
 
 def direct_window(positions, axes, bandwidths):
-    """Gaussian window estimate of positions (N, d) at the points of the axes, one particle after another (points...)."""
+    """Gaussian window estimate of positions (N, d) at the points of the axes, particle by particle (points...)."""
     points = np.meshgrid(*axes, indexing="ij")
     total = np.zeros(points[0].shape)
     for x in positions:
@@ -114,3 +117,85 @@ def double_sum_energy(density, grid, diffusion, potential, external=None):
     entropy = sum(m * np.log(u) for m, u in zip(mass, density.ravel(), strict=True) if u > 0)
     outside = 0.0 if external is None else mass @ external(*points.T)
     return 0.5 * diffusion * entropy + 0.5 * mass @ potential(distance) @ mass + outside
+
+
+# --- particles: scalars and Python integers, corner by corner ---------------------------------------------------------
+
+
+def philox_scalar(counter, key):
+    """Philox4x32-10 of one counter (4 words) and key (2 words), in Python integers."""
+    c, k = list(counter), list(key)
+    for _ in range(10):
+        left, right = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [right >> 32 ^ c[1] ^ k[0], right & 0xFFFFFFFF, left >> 32 ^ c[3] ^ k[1], left & 0xFFFFFFFF]
+        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return c
+
+
+def corner_weights(position, mesh):
+    """Integer weights of one particle by node (tuple of array indices), splitting axis by axis, half up."""
+    weights = {(): 65536}
+    for x, low in zip(position, mesh.lower, strict=True):
+        cell = math.floor(x / mesh.spacing)
+        share = math.floor((x / mesh.spacing - cell) * 65536 + 0.5)
+        split = {}
+        for node, weight in weights.items():
+            upper = math.floor(Fraction(weight * share, 65536) + Fraction(1, 2))
+            split[(*node, cell - low)] = weight - upper
+            split[(*node, cell - low + 1)] = upper
+        weights = split
+    return weights
+
+
+def slow_deposit(positions, mesh, offsets):
+    """count (nodes...) and products (offsets, nodes...) of positions (N, d), particle by particle."""
+    count = np.zeros(mesh.shape, dtype=object)
+    products = np.zeros((len(offsets), *mesh.shape), dtype=object)
+    for position in positions:
+        weights = corner_weights(position, mesh)
+        for node, weight in weights.items():
+            count[node] += weight
+            for k, offset in enumerate(offsets):
+                products[(k, *node)] += weight * weights.get(tuple(np.add(node, offset)), 0)
+    return count, products
+
+
+def slow_flux(before, after, mesh):
+    """Flux (d, nodes...) and squared move of particles, one by one."""
+    flux, square = np.zeros((mesh.dimension, *mesh.shape), dtype=object), 0
+    for x, y in zip(before, after, strict=True):
+        shift = (y - x) / mesh.spacing
+        square += round(float((shift**2).sum()) * 2**20)
+        for node, weight in corner_weights(x, mesh).items():
+            for a in range(mesh.dimension):
+                flux[(a, *node)] += weight * round(float(shift[a]) * 2**20)
+    return flux, square
+
+
+def euler_step(positions, drift, mesh, dt, scale, noise):
+    """(X + dt f(X)) + scale noise in NumPy, f linear along the last axis first: (N, d)."""
+    scaled = positions / mesh.spacing
+    cell = np.floor(scaled).astype(int)
+    share = scaled - cell
+    cell = cell - mesh.lower
+
+    def value(field, axis, node):
+        if axis == mesh.dimension:
+            return field[tuple(node)]
+        near = value(field, axis + 1, [*node, cell[:, axis]])
+        far = value(field, axis + 1, [*node, cell[:, axis] + 1])
+        return near + share[:, axis] * (far - near)
+
+    force = np.stack([value(field, 0, []) for field in drift], axis=1)
+    return (positions + dt * force) + scale * noise.astype(np.float64)
+
+
+def pair_drift(phi, positions):
+    """-(1/N) sum_j phi(r_ij) (X_i - X_j)/r_ij by a double loop (N, d)."""
+    drift = np.zeros_like(positions)
+    for i, x in enumerate(positions):
+        for j, y in enumerate(positions):
+            r = math.sqrt(((x - y) ** 2).sum())
+            if i != j and r > 0:
+                drift[i] -= float(phi(r)) * (x - y) / r
+    return drift / len(positions)

@@ -22,9 +22,11 @@ from ipsdist.model.expression import Expression
 if TYPE_CHECKING:
     from ipsdist.config.schema import RunConfig
 
-__all__ = ["fit", "grid", "initial", "potential", "required", "times", "vector"]
+__all__ = ["fit", "grid", "initial", "models", "potential", "required", "times", "vector"]
 
 _MAX_GRID_CELLS = 2**26
+_MAX_STEPS = 2**32
+_MAX_MODELS = 10**6
 _REQUIRED = (
     ("system", "particles", "20000"),
     ("system", "diffusion", "2.0"),
@@ -75,6 +77,10 @@ def times(time: TimeSection) -> None:
     if time.horizon is None or time.step is None:
         return
     ratio = time.horizon / time.step
+    if not ratio < _MAX_STEPS:
+        raise InputError(
+            "time.step", "must give fewer than 2**32 steps", f"{ratio:.3g} steps", "use a larger time.step"
+        )
     steps = round(ratio)
     if steps < 1 or abs(ratio - steps) > _WHOLE * steps:
         better = time.horizon / max(1, round(ratio))
@@ -158,6 +164,16 @@ def fit(section: FitSection, force: ForceSection, data: DataSection, dimension: 
     if force.method == "prefix" and dimension != 1:
         rule = "must not be prefix when system.dimension > 1"
         raise InputError("force.method", rule, '"prefix"', 'use force.method = "mesh"')
+
+
+def models(config: RunConfig) -> None:
+    """Check that best_subset has not more models to compare than a minute allows."""
+    terms, largest = len(config.dictionary.terms), config.fit.max_terms
+    count = sum(math.comb(terms, k) for k in range(1, min(terms, largest) + 1))
+    if config.selection == "best_subset" and count > _MAX_MODELS:
+        rule = f"must leave at most {_MAX_MODELS} models to compare"
+        fix = "use a smaller fit.max_terms or fewer dictionary.terms"
+        raise InputError("fit.max_terms", rule, f"{count} with {largest} of {terms} terms", fix)
 
 
 def potential(expression: Expression | None, dimension: int) -> None:

@@ -74,6 +74,7 @@ class RunConfig(Section):
         checks.initial(self.initial, self.system.dimension)
         checks.grid(self.grid, self.system.dimension)
         checks.fit(self.fit, self.force, self.data, self.system.dimension)
+        checks.models(self)
         self.kernel()
         checks.potential(self.potential(), self.system.dimension)
         self.terms()

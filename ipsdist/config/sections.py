@@ -52,8 +52,12 @@ class SystemSection(Section):
     """The system (docs/method.md, section 1). Imported data need ``diffusion`` alone, and not even that if labelled."""
 
     dimension: Annotated[int, Field(ge=1, le=3)] = _key(1, "number d of space axes", "must be 1, 2 or 3")
-    particles: PositiveInt | None = _key(None, "number N of particles of a replica", _COUNT, "20000")
-    replicas: PositiveInt = _key(1, "number of independent realisations", _COUNT)
+    particles: Annotated[int, Field(gt=0, lt=2**31)] | None = _key(
+        None, "number N of particles of a replica", "must be a positive whole number below 2**31", "20000"
+    )
+    replicas: Annotated[int, Field(gt=0, lt=2**30)] = _key(
+        1, "number of independent realisations", "must be a positive whole number below 2**30"
+    )
     kernel: str | None = _key(None, "interaction kernel phi(r); positive attracts", _FORMULA, '"3*r**2"')
     pieces: tuple[PieceSection, ...] | None = _key(
         None,
@@ -199,8 +203,13 @@ class FitSection(Section):
     alpha: Annotated[float, Field(gt=0, lt=1)] = _key(
         0.3, "two_phase drops coefficients below alpha times the largest", "must be a number between 0 and 1"
     )
-    penalty: Annotated[float, Field(ge=0)] = _key(
-        0.0, "weight of the L1 penalty in two_phase", "must be a number that is not negative"
+    penalty: Annotated[float, Field(ge=0, le=1)] = _key(
+        0.01,
+        "weight of the L1 penalty in two_phase, as a share of the smallest weight that leaves no term",
+        "must be a number from 0 to 1",
+    )
+    penalize_refit: bool = _key(
+        False, "keep the L1 penalty in Phase II, as [S] eq. 21 does; it shrinks the coefficients", _BOOL
     )
     scale_columns: bool = _key(True, "scale the columns of the dictionary to unit length in two_phase", _BOOL)
     sampled_fraction: Annotated[float, Field(gt=0, le=1)] = _key(

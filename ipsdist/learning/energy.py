@@ -42,8 +42,8 @@ def free_energies(
 def source_normalisation(densities: Array, grid: Grid, potential: Function) -> Array:
     """Return 1/2 int u ln u + int u (Phi * u) of every density (T, points...).
 
-    This normalisation matches the values that [S] prints. It is no Lyapunov functional (unless sigma**2 = 1/2) and stands
-    beside `free_energies` for comparison only.
+    This normalisation matches the values that [S] prints. It is no Lyapunov functional (unless sigma**2 = 1/2) and
+    stands beside `free_energies` for comparison only.
     """
     field = PotentialField(grid, potential)
     parts = [(entropy_integral(u, grid), np.sum(u * field.interaction(u))) for u in densities]

@@ -17,7 +17,8 @@ __all__ = ["RadialKernel"]
 
 Array = npt.NDArray[np.float64]
 
-_PROBES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+_PROBES = (0.003, 0.01, 0.03, *(k / 20 for k in range(1, 201)))
+"""Distances at which a kernel must be finite: round numbers too, where poles lie."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ __all__ = ["page", "write_report"]
 _SECTIONS = (
     ("terms", "Terms"),
     ("figures", "Figures"),
-    ("errors", "Errors"),
+    ("errors", "Errors and energies"),
     ("system", "System and data"),
     ("cost", "Cost and versions"),
     ("repeat", "How to repeat"),

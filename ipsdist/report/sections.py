@@ -128,7 +128,9 @@ def errors(result: Mapping[str, Any], data: ReportData) -> Markup:
         against.append(["mean squared difference of the densities", result["data_loss"]])
     if against:
         parts.append(table("Prediction with the learnt kernel against the data", ["error", "value"], against))
-    return section("errors", "Errors", parts)
+    if result["free_energy"]:
+        parts.append(_energies(result["free_energy"]))
+    return section("errors", "Errors and energies", parts)
 
 
 def system(result: Mapping[str, Any]) -> Markup:
@@ -171,10 +173,23 @@ def repeat(data: ReportData) -> Markup:
     return section("repeat", "How to repeat this run", parts)
 
 
+def _energies(energy: Mapping[str, Any]) -> Markup:
+    """Return the first and last free energies, and those of [S], which counts every pair twice."""
+    rows = []
+    source = energy["source_normalisation"] or {}
+    for key, name in (("data", "particles"), ("learnt", "learnt kernel"), ("true", "true kernel")):
+        curves = [energy[key], source.get(key)]
+        if curves[0]:
+            rows.append([name, *(end for c in curves for end in ((c[0], c[-1]) if c else (None, None)))])
+    columns = ["density", "F, first time", "F, last time", "without the ½, first", "without the ½, last"]
+    return table("Free energy F, and the same without the ½ on the interaction", columns, rows)
+
+
 def _facts(caption: str, facts: Mapping[str, Any]) -> Markup:
     rows = []
     for key, value in facts.items():
-        shown = json.dumps(value) if isinstance(value, dict | list | tuple) else "none" if value is None else value
+        absent = "unknown" if key in ("kernel", "diffusion") else "none"
+        shown = json.dumps(value) if isinstance(value, dict | list | tuple) else absent if value is None else value
         rows.append([_WORDS.get(key, key.replace("_", " ")), shown])
     return table(caption, ["quantity", "value"], rows)
 

@@ -45,7 +45,7 @@ def evidence(form: str, difference: float | None) -> str:
 def judge(result: Mapping[str, Any], name: Callable[[str], str] = str, text: Callable[[str], str] = str) -> Verdict:
     """Weigh score distance, standard errors, confounded groups, condition number and warnings of a result.
 
-    ``name`` writes the name of a term and ``text`` any other words of the result (HTML needs them marked up or escaped).
+    ``name`` writes the name of a term and ``text`` any other words of the result: HTML needs markup or escapes.
     """
     doubts: list[str] = []
     facts: list[str] = []
@@ -66,7 +66,8 @@ def _runner_up(result: Mapping[str, Any], name: Callable[[str], str], doubts: li
         return 1
     names = " + ".join(map(name, alternatives[0]["terms"])) or "no term at all"
     words = evidence(result["form"], gap)
-    sentence = f"The runner-up is {names}, {number(abs(gap), 3)} {'worse' if gap >= 0 else 'better'} in score: {words}."
+    side, end = "worse" if gap >= 0 else "better", " for the chosen terms." if words.endswith("evidence") else "."
+    sentence = f"The runner-up is {names}, {number(abs(gap), 3)} {side} in score: {words}{end}"
     rank = 2 if gap < 0 or words == strength(0.0) else 0 if words in (strength(6.0), strength(10.0)) else 1
     (doubts if rank else facts).append(sentence)
     return rank
@@ -90,14 +91,13 @@ def _errors(result: Mapping[str, Any], name: Callable[[str], str], doubts: list[
 
 
 def _condition(condition: float | None, doubts: list[str], facts: list[str]) -> None:
+    words = f"(condition number {number(condition, 2)})"
     if condition is None or condition >= 1e15:
         doubts.append("The terms of the dictionary are linearly dependent on these data to the last digit.")
     elif condition >= 1e6:
         facts.append(
-            f"The dictionary's terms look alike on these data (condition number {number(condition, 2)}): the choice of terms "
-            "rests on the score, not on a fit of all of them at once."
+            f"The dictionary's terms look alike on these data {words}: the choice of terms rests on the score, "
+            "not on a fit of all of them at once."
         )
     else:
-        facts.append(
-            f"The dictionary's terms are well separated by these data (condition number {number(condition, 2)})."
-        )
+        facts.append(f"These data separate the dictionary's terms well {words}.")

@@ -16,7 +16,9 @@ def main() -> None:
     store.write("densities/times", np.arange(3) / 8, ("time",), "time")
     store.write("densities/u", np.arange(12.0).reshape(3, 4) / 7, ("time", "x"), "1/length", {"window": "gaussian"})
     store.commit("densities/0", {"slices": 3})
-    store.create_array("particles/positions", (4, 2), "float32", ("particle", "space"), (2, 2), "length", compress=False)
+    store.create_array(
+        "particles/positions", (4, 2), "float32", ("particle", "space"), (2, 2), "length", compress=False
+    )
     store.write_region("particles/positions", 0, np.float32([[1, 2], [3, 4]]))
     store.write("particles/count", np.arange(-2, 3), ("node",), "1/65536")
 

@@ -9,7 +9,7 @@ EIGHT = ("1", "r", "r**2", "r**3", "exp(r)", "exp(-r)", "sin(r)", "cos(r)")
 
 
 def from_rows(x, y, form="strong", particles=20000, basis=None):
-    """Equations of rows x (P, rows, M) and targets y (P, rows); the strong form keeps the energy."""
+    """Return the equations of rows x (P, rows, M) and targets y (P, rows); the strong form keeps the energy."""
     return NormalEquations(
         form=form,
         basis=tuple(basis) if basis is not None else tuple(f"f{k}" for k in range(x.shape[2])),
@@ -21,7 +21,7 @@ def from_rows(x, y, form="strong", particles=20000, basis=None):
 
 
 def dictionary_rows(rng, truth, noise, panels=60, rows=40, largest=4.0):
-    """The eight usual terms at random distances: (x, y) with y = sum z_k phi_k(r) + noise * normal, condition 1e10."""
+    """Return the eight usual terms at random distances: (x, y) with y = x z + noise, condition 1e10."""
     r = rng.uniform(0, largest, (panels, rows))
     x = np.moveaxis(Dictionary.parse(EIGHT).values(r), 0, -1)
     z = np.array([truth.get(name, 0.0) for name in EIGHT])

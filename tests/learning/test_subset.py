@@ -31,7 +31,7 @@ def brute_force(x, y, diffusion, particles, criterion, max_terms):
 
 @pytest.mark.parametrize("criterion", ["bic", "ebic", "2lnN"])
 def test_equals_brute_force(criterion):
-    """Winner, coefficients and runners-up agree with least squares on the rows, up to five of eight nearly collinear terms."""
+    """Winner, coefficients and runners-up agree with least squares on the rows, up to five of eight terms."""
     x, y = dictionary_rows(np.random.default_rng(2), {"r": 1.0, "cos(r)": -2.0}, noise=1.0)
     equations = from_rows(x, y, "action", basis=EIGHT)
     fit = best_subset(equations, 1.0, criterion=criterion, max_terms=5, keep=8)
@@ -46,9 +46,17 @@ def test_equals_brute_force(criterion):
 
 
 def test_whole_dictionary_agrees_with_the_rows_within_its_errors():
-    """At condition 1e9 and more the coefficients of all eight terms are those of the rows, to 1 % of a standard error."""
+    """At condition above 1e8 the coefficients of all eight terms are those of the rows, to 1 % of an error."""
     x, y = dictionary_rows(np.random.default_rng(4), {"r**2": 3.0}, noise=1.0)
-    y += 100 * x[..., 7] + 200 * x[..., 1] - 300 * x[..., 5] + 50 * x[..., 6] + 20 * x[..., 0] + x[..., 3] - 9 * x[..., 4]
+    y += (
+        100 * x[..., 7]
+        + 200 * x[..., 1]
+        - 300 * x[..., 5]
+        + 50 * x[..., 6]
+        + 20 * x[..., 0]
+        + x[..., 3]
+        - 9 * x[..., 4]
+    )
     equations = from_rows(x, y, "action", basis=EIGHT)
     fit = best_subset(equations, 1e-12, criterion="bic", max_terms=8)
     assert fit.terms == tuple(range(8))
@@ -59,15 +67,15 @@ def test_whole_dictionary_agrees_with_the_rows_within_its_errors():
 
 
 def test_right_support_over_many_noises():
-    """EBIC finds both terms in every one of 40 noises, and the scatter of the coefficients is that of their errors."""
+    """EBIC finds both terms in every one of 150 noises, and the scatter of the coefficients is that of their errors."""
     deviations = []
-    for seed in range(40):
+    for seed in range(150):
         x, y = dictionary_rows(np.random.default_rng(seed), {"r": 1.0, "cos(r)": -2.0}, noise=0.1)
         fit = best_subset(from_rows(x, y, "action", basis=EIGHT), 0.01, criterion="ebic", max_terms=4)
         assert fit.terms == (1, 7)
         deviations.append((fit.coefficients - [1.0, -2.0]) / fit.standard_errors)
     spread = np.array(deviations).std(axis=0)
-    assert ((spread > 0.7) & (spread < 1.3)).all()
+    assert ((spread > 0.8) & (spread < 1.2)).all()
 
 
 def test_empty_model_wins_on_noise():

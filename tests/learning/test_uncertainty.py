@@ -37,7 +37,7 @@ def test_sandwich_is_the_scatter_for_correlated_residuals():
 
 
 def test_action_form_has_the_inverse_of_the_gram():
-    """Where the Gram over sigma^2 is the information, the covariance is sigma^2 A_S^-1, whatever the scale of the columns."""
+    """Where the Gram over sigma^2 is the information, the covariance is sigma^2 A_S^-1 at any scale."""
     rng = np.random.default_rng(3)
     x = rng.standard_normal((5, 50, 3)) * [1e-6, 1.0, 1e6]
     equations = from_rows(x, rng.standard_normal((5, 50)), "action")

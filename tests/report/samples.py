@@ -158,7 +158,8 @@ def sample_plane(dimension: int = 2) -> ReportData:
         [0.5 * (normal(mesh[0], 1 - t, 0.25) + normal(mesh[0], t - 1, 0.25)) * np.prod(others, axis=0) for t in times]
     )
     return sample_data(
-        grid=axes, times=times, density_data=density, density_true=None, density_learnt=None, kernel_true=None, truth=None,
-        energy_true=None, energy_learnt=None, wasserstein_times=None, wasserstein_values=None,
+        grid=axes, times=times, density_data=density, density_true=None, density_learnt=None,
+        kernel_true=None, truth=None, energy_true=None, energy_learnt=None,
+        wasserstein_times=None, wasserstein_values=None,
         history=(), history_uniform=(), history_final=None,
     )  # fmt: skip

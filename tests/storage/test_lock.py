@@ -30,7 +30,9 @@ def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path: Path) -> N
     )
     assert owner.stdout is not None
     assert owner.stdout.readline() == "held\n"
-    message = f"`DIR` must not be in use; got {tmp_path}, which process {owner.pid} on {socket.gethostname()} is writing"
+    message = (
+        f"`DIR` must not be in use; got {tmp_path}, which process {owner.pid} on {socket.gethostname()} is writing"
+    )
     with pytest.raises(InputError, match=message), locked(tmp_path):
         pass
     owner.kill()

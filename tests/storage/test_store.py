@@ -126,7 +126,11 @@ def test_names_stay_inside_the_store(store: Store, name: str) -> None:
 def test_attributes_of_the_root_add_up(store: Store) -> None:
     """What was set last holds; the format is not to be set."""
     store.set_attributes(setup={"mesh": [1, 2.5]}, case="power_law")
-    assert Store.open(store.path).attributes == {"ipsdist_format": FORMAT, "case": "power_law", "setup": {"mesh": [1, 2.5]}}
+    assert Store.open(store.path).attributes == {
+        "ipsdist_format": FORMAT,
+        "case": "power_law",
+        "setup": {"mesh": [1, 2.5]},
+    }
     with pytest.raises(ValueError, match="ipsdist_format"):
         store.set_attributes(ipsdist_format=2)
 
@@ -267,7 +271,9 @@ def test_a_full_disk_while_committing_leaves_not_done(store: Store, monkeypatch:
 
     monkeypatch.setattr(zarr.storage.LocalStore, "set", full)
     monkeypatch.setattr(zarr.storage.LocalStore, "set_if_not_exists", full)
-    with pytest.raises(RunError, match=r"cannot write \d+ bytes to .*records/kernel: No space left on device; make room"):
+    with pytest.raises(
+        RunError, match=r"cannot write \d+ bytes to .*records/kernel: No space left on device; make room"
+    ):
         store.commit("kernel", {"answer": 1})
     assert store.record("kernel") is None
 
@@ -283,7 +289,9 @@ def test_a_newer_format_is_refused_naming_both(store: Store) -> None:
     """Version there, version here and the fix."""
     zarr.open_group(str(store.path)).attrs["ipsdist_format"] = FORMAT + 1
     rule = f"`DIR` must hold a store of format {FORMAT} or older; got format {FORMAT + 1} in .*store.zarr, "
-    with pytest.raises(InputError, match=rule + "written by a newer ipsdist; upgrade with `pip install --upgrade ipsdist`"):
+    with pytest.raises(
+        InputError, match=rule + "written by a newer ipsdist; upgrade with `pip install --upgrade ipsdist`"
+    ):
         Store.open(store.path)
 
 
@@ -300,7 +308,9 @@ def test_what_is_no_store_is_refused(tmp_path: Path, kind: str) -> None:
     elif kind == "broken":
         path.mkdir()
         (path / "zarr.json").write_text("{")
-    with pytest.raises(InputError, match="`DIR` must hold a store of ipsdist; got .*thing, which is none; give the dir"):
+    with pytest.raises(
+        InputError, match="`DIR` must hold a store of ipsdist; got .*thing, which is none; give the dir"
+    ):
         Store.open(path)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipsdist.model.deposits import COUNT_ONE
+from ipsdist.model.errors import InputError
 from ipsdist.model.mesh import Mesh
 from ipsdist.numerics.densities.deposit import deposit
 
@@ -35,7 +36,7 @@ def bin_positions(positions: Array, mesh: Mesh | None = None) -> tuple[Mesh, Cou
     ------
     ValueError
         A position is off the mesh that was given, or not finite.
-    RunError
+    InputError
         A position is not finite and no mesh was given.
     """
     if positions.shape[1] > 1:
@@ -55,15 +56,16 @@ def bin_positions(positions: Array, mesh: Mesh | None = None) -> tuple[Mesh, Cou
 def binning_mesh(positions: Array, room: float = 0.0) -> Mesh:
     """Return a mesh around positions (N, d) with ``room`` times their longest side on every side.
 
-    It has at least 2048, 256, 64 cells an axis over that side in d = 1, 2, 3. Raises RunError for a non-finite
-    position.
+    It has at least 2048, 256, 64 cells an axis over that side in d = 1, 2, 3. Raises InputError when a position is not
+    finite.
     """
     # Column by column: a reduction over the long axis of (N, 1) takes three times as long.
     lowest = np.array([x.min() for x in positions.T])
     highest = np.array([x.max() for x in positions.T])
     side = float(np.max(highest - lowest))
-    whole = side if 0.0 < side < math.inf else 1.0
-    spacing = 2.0 ** math.floor(math.log2(whole / _CELLS[positions.shape[1] - 1]))
+    if not side < math.inf:
+        raise InputError("positions", "must be finite", got=f"{int((~np.isfinite(positions)).sum())} that are not")
+    spacing = 2.0 ** math.floor(math.log2((side or 1.0) / _CELLS[positions.shape[1] - 1]))
     return Mesh.around(lowest - room * side, highest + room * side, spacing)
 
 

@@ -14,23 +14,20 @@ from ipsdist.model.mesh import Mesh
 __all__ = ["deposit", "deposit_flux"]
 
 Positions = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
-def _strides(mesh: Mesh) -> npt.NDArray[np.int64]:
-    return np.array([math.prod(mesh.shape[a + 1 :]) for a in range(mesh.dimension)], dtype=np.int64)
-
-
-def _layout(mesh: Mesh) -> tuple[float, npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _layout(mesh: Mesh) -> tuple[float, Integers, Integers, Integers, Integers]:
     """Return 1 / spacing, lower, shape, strides (d,) and the flat step to every corner (2**d,)."""
-    strides = _strides(mesh)
+    strides = np.array([math.prod(mesh.shape[a + 1 :]) for a in range(mesh.dimension)], dtype=np.int64)
     corners = np.arange(2**mesh.dimension)
     steps = sum((corners >> a & 1) * strides[a] for a in range(mesh.dimension))
     return 1.0 / mesh.spacing, np.array(mesh.lower), np.array(mesh.shape), strides, np.asarray(steps, dtype=np.int64)
 
 
 @lru_cache
-def _pairs(dimension: int) -> npt.NDArray[np.int64]:
-    """Return (K, 3): first corner, second corner and index in `neighbour_offsets` of every pair of corners of a cell."""
+def _pairs(dimension: int) -> Integers:
+    """Return (K, 3): first corner, second corner and offset number of every pair of corners of a cell."""
     offsets = {offset: k for k, offset in enumerate(neighbour_offsets(dimension))}
     corners = range(2**dimension)
     found = []
@@ -68,7 +65,7 @@ def deposit(positions: npt.ArrayLike, mesh: Mesh) -> Deposits:
     return Deposits(mesh, len(x), count.reshape(mesh.shape), products.reshape(-1, *mesh.shape))
 
 
-def deposit_flux(before: npt.ArrayLike, after: npt.ArrayLike, mesh: Mesh) -> tuple[npt.NDArray[np.int64], int]:
+def deposit_flux(before: npt.ArrayLike, after: npt.ArrayLike, mesh: Mesh) -> tuple[Integers, int]:
     """Return the flux (d, nodes...) and the squared move from ``before`` to ``after`` (N, d), units as in `Deposits`.
 
     The weights are those of ``before``, which the mesh must hold (ValueError); ``after`` may lie anywhere.

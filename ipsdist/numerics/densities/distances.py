@@ -24,13 +24,13 @@ def pair_distances(weights: npt.ArrayLike, mesh: Mesh) -> tuple[Array, Array]:
     ----------
     weights : (nodes...) particles per node, at one time or added over times.
     """
-    counts = np.asarray(weights, dtype=np.float64)
-    lengths = [scipy.fft.next_fast_len(2 * n - 1, real=True) for n in mesh.shape]
+    counts = _occupied(np.asarray(weights, dtype=np.float64))
+    lengths = [scipy.fft.next_fast_len(2 * n - 1, real=True) for n in counts.shape]
     power = np.abs(scipy.fft.rfftn(counts, lengths)) ** 2
     around = np.maximum(scipy.fft.irfftn(power, lengths), 0.0)  # negative only by rounding
     lags = [np.minimum(np.arange(m), m - np.arange(m)) for m in lengths]
-    inside = np.ix_(*[np.flatnonzero(lag < n) for lag, n in zip(lags, mesh.shape, strict=True)])
-    axes = [lag[lag < n].astype(np.float64) for lag, n in zip(lags, mesh.shape, strict=True)]
+    inside = np.ix_(*[np.flatnonzero(lag < n) for lag, n in zip(lags, counts.shape, strict=True)])
+    axes = [lag[lag < n].astype(np.float64) for lag, n in zip(lags, counts.shape, strict=True)]
     squares = np.stack([axis**2 for axis in np.meshgrid(*axes, indexing="ij")])
     distance = np.sqrt(squares.sum(axis=0)).ravel()
     pairs = np.asarray(around[inside]).ravel()
@@ -42,3 +42,8 @@ def pair_distances(weights: npt.ArrayLike, mesh: Mesh) -> tuple[Array, Array]:
     share += np.bincount(first + 1, pairs * upper, size)
     last = int(np.flatnonzero(share)[-1]) + 1
     return mesh.spacing * np.arange(last, dtype=np.float64), share[:last] / share.sum()
+
+
+def _occupied(counts: Array) -> Array:
+    """Return the smallest block of nodes that holds all particles."""
+    return counts[tuple(slice(int(places.min()), int(places.max()) + 1) for places in np.nonzero(counts))]

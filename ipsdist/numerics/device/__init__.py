@@ -1,0 +1,1 @@
+"""Device code: the Numba functions behind particles and deposits."""

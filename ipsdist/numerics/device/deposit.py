@@ -1,8 +1,8 @@
 """Deposits of given positions in Numba, any dimension: counts, products of neighbouring corner weights, flux.
 
-The corner c of a cell is a bit mask, bit a set for the upper node of axis a. Weights are split axis by axis in integers,
-so that the corners of a particle sum to COUNT_ONE exactly; everything after the quantisation is an integer and adds in
-any order.
+The corner c of a cell is a bit mask, bit a set for the upper node of axis a. Weights are split axis by axis in
+integers, so that the corners of a particle sum to COUNT_ONE exactly; everything after the quantisation is an integer
+and adds in any order.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["deposit_products", "deposit_flux"]
+__all__ = ["deposit_flux", "deposit_products"]
 
 _ONE = 65536
 """COUNT_ONE of model/deposits.py."""
@@ -22,7 +22,7 @@ _MOVE_ONE = 2.0**20
 
 @njit(cache=True)
 def _corner_weights(x, inverse, lower, shape, strides, weights):  # type: ignore[no-untyped-def]
-    """Write the weights (2**d,) of the position ``x`` (d,) and return the flat index of its lowest node, -1 off the mesh."""
+    """Write the weights (2**d,) of a position (d,); return the flat index of its lowest node, -1 off the mesh."""
     node = 0
     weights[0] = _ONE
     for a in range(x.size):
@@ -67,8 +67,8 @@ def deposit_products(positions, inverse, lower, shape, strides, steps, pairs, co
 def deposit_flux(before, after, inverse, lower, shape, strides, steps, flux, squares):  # type: ignore[no-untyped-def]
     """Add weight of ``before`` (n, d) times displacement to ``flux`` (d, nodes); return how many are off the mesh.
 
-    Displacements are in spacings, rounded to 1 / MOVE_ONE. ``squares`` (2,) receives the sum of their rounded squares as
-    low 32 bits and the rest, so that no particle number overflows it.
+    Displacements are in spacings, rounded to 1 / MOVE_ONE. ``squares`` (2,) receives the sum of their rounded squares,
+    low 32 bits and the rest apart, so that no particle number overflows it.
     """
     weights = np.empty(steps.size, np.int64)
     lost = 0

@@ -46,4 +46,4 @@ def pair_sum(source: str) -> Callable[[Any, Any, Any], None]:
                     for i in range(n):
                         out[a, start + i] += ratio[i] * (targets[a, start + i] - sources[a, j])
 
-    return add  # type: ignore[no-any-return]
+    return add

@@ -40,8 +40,8 @@ def _words(out, first_block, step, stream, low, high):  # type: ignore[no-untype
 def fill_normals(out, words, table, first, step, stream, low, high):  # type: ignore[no-untyped-def]
     """Fill ``out`` (n, float32) with the normals of the words ``first ..`` of a stream; ``first`` is a multiple of 4.
 
-    ``words`` (uint32, n rounded up to a multiple of 4) is scratch; ``table`` is `noise.NORMAL_TABLE`. The loops are kept
-    apart because each of them then becomes vector instructions.
+    ``words`` (uint32, n rounded up to a multiple of 4) is scratch; ``table`` is `noise.NORMAL_TABLE`. The loops are
+    kept apart because each of them then becomes vector instructions.
     """
     n = out.size
     _words(words[: (n + 3) // 4 * 4], first // _FOUR, step, stream, low, high)

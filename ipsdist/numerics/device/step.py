@@ -2,9 +2,9 @@
 
     X' = (X + dt * f(X)) + scale * xi,    f = multilinear interpolation of the node drift, scale = sqrt(diffusion * dt)
 
-A block of particles at a time, so that everything between two passes stays in the first-level cache: its normals and its
-moves are vector code, its deposits a scalar loop. Additions have one order and are never contracted (no fastmath), so
-the bits are those of the NumPy twin in tests/references.py. Numba keeps only the branch of the dimension at hand.
+A block of particles at a time, so that everything between two passes stays near the core: its normals and its moves are
+vector code, its deposits a scalar loop. Additions have one order and are never contracted (no fastmath), so the bits
+are those of the NumPy twin in the tests. Numba compiles only the branch of the dimension at hand.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ipsdist.numerics.device.philox import fill_normals
 __all__ = ["move", "step"]
 
 _BLOCK = 2048
-"""Particles of a block: 8 kB of noise and 16 kB of cells an axis. A multiple of 4, the words of a Philox block."""
+"""Particles of a block: a multiple of 4, the words of a Philox block."""
 _ONE, _HALF, _BITS = 65536, 32768, 16
 """COUNT_ONE of model/deposits.py, its half, its logarithm."""
 
 
 @njit(cache=True)
 def move(positions, drift, dt, scale, table, first, number, stream, low, high):  # type: ignore[no-untyped-def]
-    """Move flat ``positions`` (n * d,) by a given ``drift`` (n * d,); ``first`` word a multiple of 4, step ``number``."""
+    """Move flat ``positions`` (n * d,) by a given ``drift`` (n * d,); the ``first`` word is a multiple of 4."""
     words = np.empty(_BLOCK, np.uint32)
     noise = np.empty(_BLOCK, np.float32)
     for start in range(0, positions.size, _BLOCK):
@@ -39,8 +39,8 @@ def move(positions, drift, dt, scale, table, first, number, stream, low, high): 
 def step(positions, drift, lower, inverse, dt, scale, table, first, number, stream, low, high, count):  # type: ignore[no-untyped-def]
     """Step flat ``positions`` (n * d,), add their new weights to ``count`` (nodes...), return how many left the mesh.
 
-    ``drift`` (d, nodes...) at the nodes, ``lower`` (d,) lattice index of the first node, ``inverse`` 1 / spacing. The mesh
-    must hold the old positions. When some left, the count is incomplete: grow the mesh and deposit anew.
+    ``drift`` (d, nodes...) at the nodes, ``lower`` (d,) lattice index of the first node, ``inverse`` 1 / spacing. The
+    mesh must hold the old positions. When some left, the count is incomplete: grow the mesh and deposit anew.
     """
     d = drift.shape[0]
     words, noise = np.empty(_BLOCK * d, np.uint32), np.empty(_BLOCK * d, np.float32)
@@ -75,7 +75,7 @@ def _move_1d(x, xi, drift, lower, inverse, dt, scale, cell, upper):  # type: ign
     """Move a block, note the new ``cell`` and quantised ``upper`` weights, return how many are off the mesh."""
     field, first = drift[0], lower[0]
     low, high = float(first), float(first + field.size - 1)
-    out = 0
+    out = np.int64(0)
     for i in range(x.size):
         q = x[i] * inverse
         floor = np.floor(q)
@@ -115,7 +115,7 @@ def _move_2d(x, xi, drift, lower, inverse, dt, scale, cell, upper):  # type: ign
     first0, first1 = lower[0], lower[1]
     low0, high0 = float(first0), float(first0 + n0 - 1)
     low1, high1 = float(first1), float(first1 + row - 1)
-    out = 0
+    out = np.int64(0)
     for i in range(x.size // 2):
         x0, x1 = x[2 * i], x[2 * i + 1]
         q0, q1 = x0 * inverse, x1 * inverse
@@ -168,7 +168,7 @@ def _move_3d(x, xi, drift, lower, inverse, dt, scale, cell, upper):  # type: ign
     row = drift.shape[3]
     plane = drift.shape[2] * row
     f0, f1, f2 = drift[0].reshape(-1), drift[1].reshape(-1), drift[2].reshape(-1)
-    out = 0
+    out = np.int64(0)
     for i in range(x.size // 3):
         x0, x1, x2 = x[3 * i], x[3 * i + 1], x[3 * i + 2]
         q0, q1, q2 = x0 * inverse, x1 * inverse, x2 * inverse

@@ -1,0 +1,1 @@
+"""Particles: noise, initial positions, forces, steps."""

@@ -22,7 +22,7 @@ _RING_POINTS = 2**14
 def sample(law: InitialLaw, dimension: int, seed: int, replica: int, first: int, count: int) -> Array:
     """Return the initial positions of the particles ``first .. first + count - 1`` (count, d).
 
-    Every coordinate has the resolution of its 32-bit word: 2**-32 of a box side, 5e-7 standard deviations.
+    Every coordinate has the resolution of its 32-bit word: 2**-32 of a box side, 6e-7 standard deviations.
     """
     _check(law, dimension)
     positions = np.empty((count, dimension))
@@ -35,14 +35,17 @@ def sample(law: InitialLaw, dimension: int, seed: int, replica: int, first: int,
 def _check(law: InitialLaw, dimension: int) -> None:
     if isinstance(law, Ring) and dimension < 2:
         raise InputError("initial.ring", "needs dimension 2 or 3", f"dimension {dimension}", "use initial.mixture")
-    sizes = {
-        Mixture: lambda w: [len(mean) for mean in w.means],
-        Uniform: lambda w: [len(w.lower), len(w.upper)],
-        FromArray: lambda w: [w.positions.shape[1]],
-    }
-    for size in sizes[type(law)](law) if type(law) in sizes else []:
-        if size != dimension:
-            raise InputError("initial", f"must have {dimension} coordinates, as system.dimension", size)
+    match law:
+        case Mixture():
+            sizes = {len(mean) for mean in law.means}
+        case Uniform():
+            sizes = {len(law.lower), len(law.upper)}
+        case FromArray():
+            sizes = {law.positions.shape[1]}
+        case _:
+            sizes = {dimension}
+    for size in sizes - {dimension}:
+        raise InputError("initial", f"must have system.dimension = {dimension} coordinates", size)
 
 
 def _block(law: InitialLaw, d: int, seed: int, replica: int, first: int, count: int) -> Array:
@@ -52,13 +55,15 @@ def _block(law: InitialLaw, d: int, seed: int, replica: int, first: int, count: 
     if isinstance(law, Uniform):
         u = uniforms(seed, stream, _POSITION, first * d, count * d).reshape(count, d)
         lower, upper = np.array(law.lower), np.array(law.upper)
-        return lower + (upper - lower) * u
+        box: Array = lower + (upper - lower) * u
+        return box
     xi = normals(seed, stream_of(replica, INITIAL_NORMALS), _POSITION, first * d, count * d).reshape(count, d)
     choice = uniforms(seed, stream, _CHOICE, first, count)
     if isinstance(law, Mixture):
         edges = np.cumsum(law.weights) / np.sum(law.weights)
         mode = np.minimum(np.searchsorted(edges, choice, side="right"), len(edges) - 1)
-        return np.array(law.means)[mode] + np.sqrt(law.variances)[mode, None] * xi
+        mixed: Array = np.array(law.means)[mode] + np.sqrt(law.variances)[mode, None] * xi
+        return mixed
     return _ring_radii(law, d, choice)[:, None] * _directions(xi)
 
 
@@ -72,7 +77,7 @@ def _directions(xi: npt.NDArray[np.float32]) -> Array:
 
 
 def _ring_radii(law: Ring, d: int, u: Array) -> Array:
-    """Return radii with density r**(d-1) exp(-(r - R)**2 / (2 variance)): the inverse of a fine table of the integral."""
+    """Return radii with density r**(d-1) exp(-(r - R)**2 / (2 variance)), by inverting a fine table of its integral."""
     reach = 8 * np.sqrt(law.variance)
     r = np.linspace(max(0.0, law.radius - reach), law.radius + reach, _RING_POINTS + 1)
     density = r ** (d - 1) * np.exp(-((r - law.radius) ** 2) / (2 * law.variance))

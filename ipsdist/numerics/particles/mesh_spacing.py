@@ -34,9 +34,9 @@ def choose_spacing(
 ) -> float:
     """Return the mesh spacing, a power of two (length units of the positions).
 
-    The largest one with at least 32, 7, 5 cells (d = 1, 2, 3) in a standard deviation of the widest axis, in 1-D at least
-    20 in ``cutoff``, and a force error of at most 0.3 sampling errors of the force of ``particles`` particles, both
-    measured on ``positions_sample`` (n, d): independent draws, or all positions. Deterministic.
+    The largest one with at least 32, 7, 5 cells (d = 1, 2, 3) in a standard deviation of the widest axis, in 1-D at
+    least 20 in ``cutoff``, and a force error of at most 0.3 sampling errors of the force of ``particles`` particles,
+    both measured on ``positions_sample`` (n, d): independent draws, or all positions. Deterministic.
     """
     sample = np.asarray(positions_sample, dtype=np.float64).reshape(-1, dimension)
     sources = sample[:: -(-len(sample) // _SOURCES)]

@@ -17,14 +17,14 @@ __all__ = ["largest_step", "lipschitz_constant"]
 _LARGEST_PRODUCT = 0.5
 """Step times Lipschitz constant: Euler's step contracts and does not overshoot where the drift pulls back."""
 _CELLS_PER_DEVIATION = 16
-"""Slopes are taken over this part of a standard deviation: the noise of single pairs is bounded and blows nothing up."""
+"""Slopes are taken over this part of a standard deviation: the noise of single pairs blows nothing up."""
 
 
 def largest_step(system: System, positions: npt.ArrayLike, spacing: float) -> float:
     """Return the largest time step with step * L <= 0.5, one significant digit, rounded down; inf for L = 0.
 
-    L is the Lipschitz constant of the drift at the start, where there are particles. ``positions`` (n, d) is a sample of
-    the initial positions or all of them, ``spacing`` that of the force mesh.
+    L is the Lipschitz constant of the drift at the start, where there are particles. ``positions`` (n, d) is a sample
+    of the initial positions or all of them, ``spacing`` that of the force mesh.
     """
     constant = lipschitz_constant(system, positions, spacing)
     if constant == 0:

@@ -27,10 +27,10 @@ _LANES = 4
 
 @dataclass
 class State:
-    """One replica at a step. ``step``, ``positions`` and ``mesh`` determine its whole future; ``count`` follows from them."""
+    """One replica at a step: ``step``, ``positions`` and ``mesh`` determine its future; ``count`` follows from them."""
 
     step: int
-    positions: npt.NDArray[np.float64]
+    positions: Array
     """(N, d)."""
     mesh: Mesh
     count: npt.NDArray[np.int64]
@@ -40,8 +40,8 @@ class State:
 class Stepper:
     """X += drift * step + sqrt(diffusion * step) * xi with the noise of (seed, replica, particle, step number).
 
-    ``force`` is one of `forces.METHODS`. ``chunk`` particles (a multiple of 4) are
-    stepped at a time; it changes no bit. Every replica has its own stepper.
+    ``force`` is one of `forces.METHODS`. ``chunk`` particles (a multiple of 4) are stepped at a time; it
+    changes no bit. Every replica has its own stepper.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Stepper:
         if chunk is not None and (chunk < _LANES or chunk % _LANES):
             raise InputError("run.chunk", f"must be a positive multiple of {_LANES}", chunk, "use 1048576")
         if system.kernel is None:
-            raise InputError("system.kernel", "is needed to simulate", None, 'give an expression in r, or "0*r" for none')
+            raise InputError("system.kernel", "is needed to simulate", "none", "give an expression in r")
         self._system = system
         self._step = step
         self._spacing = spacing
@@ -81,7 +81,7 @@ class Stepper:
         if x.shape != expected:
             raise InputError("initial", f"must be positions of shape {expected}", x.shape)
         if not np.isfinite(x).all():
-            raise InputError("initial", "must be finite", f"{int((~np.isfinite(x)).any(1).sum())} particles that are not")
+            raise InputError("initial", "must be finite", f"{_broken(x)} particles that are not")
         mesh = mesh or Mesh.around(x.min(0), x.max(0), self._spacing)
         return State(step, x, mesh, deposit(x, mesh).count)
 
@@ -114,7 +114,8 @@ class Stepper:
             state.step += 1
             state.count = count
             if left:
-                self._grow(state, left)
+                self._follow(state)
+                state.count = deposit(state.positions, state.mesh).count
 
     def _advance_particles(self, state: State, steps: int) -> None:
         from ipsdist.numerics.device.step import move
@@ -128,29 +129,32 @@ class Stepper:
                 x, f = flat[q : q + words], drift[q : q + words]
                 move(x, f, self._step, self._scale, NORMAL_TABLE, np.uint64(q), np.uint64(state.step), *self._noise)
             state.step += 1
-            bad = ~np.isfinite(state.positions).all(axis=1)
-            if bad.any():
-                self._blown_up(state, int(bad.sum()))
-        # Deposits are wanted only where the caller looks, so the mesh follows once, not at every step.
-        lowest, highest = state.positions.min(0), state.positions.max(0)
-        if not state.mesh.holds(lowest, highest):
-            self._grow(state, 0)
-        elif steps:
+            self._follow(state)
+        if steps:  # deposits are wanted only where the caller looks
             state.count = deposit(state.positions, state.mesh).count
 
-    def _grow(self, state: State, left: int) -> None:
-        """Grow the mesh to hold every particle and deposit them anew: a function of the positions alone."""
-        bad = ~np.isfinite(state.positions).all(axis=1)
-        if bad.any():
-            self._blown_up(state, int(bad.sum()))
+    def _follow(self, state: State) -> None:
+        """Grow the mesh to hold every particle: a function of the mesh and the positions alone."""
+        x, mesh = state.positions, state.mesh
+        if broken := _broken(x):
+            raise self._blown_up(state, broken, "have no finite position")
+        lowest, highest = x.min(0), x.max(0)
+        if mesh.holds(lowest, highest):
+            return
         try:
-            state.mesh = state.mesh.grown(state.positions.min(0), state.positions.max(0))
+            state.mesh = mesh.grown(lowest, highest)
         except RunError as error:
-            self._blown_up(state, left, str(error))
-        state.count = deposit(state.positions, state.mesh).count
+            cell = np.floor(x / mesh.spacing) - mesh.lower
+            off = int(((cell < 0) | (cell >= np.array(mesh.shape) - 1)).any(axis=1).sum())
+            raise self._blown_up(state, off, "ran away so far that no force mesh holds them") from error
 
-    def _blown_up(self, state: State, particles: int, why: str = "positions are not finite") -> None:
+    def _blown_up(self, state: State, particles: int, what: str) -> RunError:
         remedy = f"use a smaller time.step (now {self._step:g}) or a larger system.cutoff"
-        raise RunError(
-            f"the particles blew up at step {state.step}: {particles} of {self._system.particles} are affected; {why}; {remedy}"
-        )
+        affected = f"{particles} of {self._system.particles} particles {what}"
+        return RunError(f"the particles blew up at step {state.step}: {affected}; {remedy}")
+
+
+def _broken(positions: Array) -> int:
+    """Return the number of particles without a finite position."""
+    finite = np.isfinite(positions)
+    return 0 if finite.all() else int((~finite).any(axis=1).sum())

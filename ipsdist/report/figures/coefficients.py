@@ -90,7 +90,7 @@ def _values(ax: Axes, names: list[str], kept: Mapping[str, Any], true: Mapping[s
     ax.margins(x=0.12)
     if not rows and not true:
         ax.set_xlim(-1, 1)
-    ax.locator_params(axis="x", nbins=6)
+    ax.locator_params(axis="x", nbins=4)
     ax.set_xlabel("coefficient")
 
 

@@ -71,7 +71,7 @@ def test_rules_stop_at_the_mesh_spacing():
 
 
 def direct_plug_in(t, cosines, particles, stages=7):
-    """xi gamma^[7](t) of Botev, Grotowski and Kroese, loops over modes, double factorials spelt out."""
+    """Return xi gamma^[7](t) of Botev, Grotowski and Kroese, loops over modes, double factorials spelt out."""
 
     def norm(s, pilot):
         total = 0.0
@@ -148,9 +148,9 @@ def test_wrong_rules_are_refused():
     assert str(caught.value) == (
         "`density.bandwidth` must be one of scott, silverman, isj, self_consistent or a number; got 'scot'; use scott"
     )
-    with pytest.raises(InputError, match="`density.bandwidth` isj is for one dimension; got 2 dimensions; use scott"):
+    with pytest.raises(InputError, match=r"`density\.bandwidth` isj is for one dimension; got 2 dimensions; use scott"):
         bandwidths("isj", weights, mesh, 16)
-    with pytest.raises(InputError, match="`density.bandwidth_factor` must be a positive number; got 0"):
+    with pytest.raises(InputError, match=r"`density\.bandwidth_factor` must be a positive number; got 0"):
         bandwidths("scott", weights, mesh, 16, 0.0)
     with pytest.raises(InputError, match="isj finds no bandwidth for these particles; got 2 of them; use scott or a n"):
         improved_sheather_jones(np.array([1.0, 0.0, 0.0, 1.0]), 1.0, 2)

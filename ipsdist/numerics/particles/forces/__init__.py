@@ -42,7 +42,8 @@ def particle_force(
             raise InputError("force.method", f"must be one of {', '.join(METHODS)}", repr(method))
 
     def drift(positions: Array) -> Array:
-        total = sums(positions) * (-1.0 / len(positions))
+        with np.errstate(over="ignore", invalid="ignore"):  # a blow-up is told by its positions
+            total = sums(positions) * (-1.0 / len(positions))
         if potential is not None:
             total += external_drift(potential, list(positions.T)).T
         return total

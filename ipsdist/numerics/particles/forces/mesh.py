@@ -23,10 +23,10 @@ def external_drift(potential: Expression, coordinates: list[Array]) -> Array:
     """Return -grad V at broadcastable coordinates, one array an axis: (d, ...)."""
     values = [coordinates[_AXES.index(name)] for name in potential.variables]
     shape = np.broadcast_shapes(*[c.shape for c in coordinates])
-    slopes = [
-        potential.derivative(name)(*values) if name in potential.variables else 0.0 for name in _AXES[: len(coordinates)]
-    ]
-    return np.stack([np.broadcast_to(-np.asarray(slope, dtype=np.float64), shape) for slope in slopes])
+    drift = np.zeros((len(coordinates), *shape))
+    for name in potential.variables:
+        drift[_AXES.index(name)] = -potential.derivative(name)(*values)
+    return drift
 
 
 def interpolate(values: Array, mesh: Mesh, positions: Array) -> Array:
@@ -57,7 +57,8 @@ class MeshForce:
             self._prepare(mesh)
         if self._kernel is None:
             return self._external
-        drift = np.ascontiguousarray(convolve(self._spectra, count * self._scale, mesh))
+        weights = count.astype(np.float64) * self._scale
+        drift = np.ascontiguousarray(convolve(self._spectra, weights, mesh))
         if self._potential is not None:
             drift += self._external
         return drift

@@ -26,7 +26,7 @@ def prefix_sums(kernel: RadialKernel, dimension: int) -> Callable[[Array], Array
     Raises InputError naming force.method for other kernels and for d > 1.
     """
     if dimension != 1:
-        raise InputError("force.method", '"prefix" needs dimension 1', f"dimension {dimension}", 'use "mesh" or "moments"')
+        raise InputError("force.method", '"prefix" needs system.dimension = 1', dimension, 'use "mesh" or "moments"')
     terms = terms_of(kernel, "prefix", _ALLOWED)
     if any(p and a for p, a in terms):
         raise refusal(kernel, "prefix", _ALLOWED)
@@ -84,12 +84,10 @@ def _powers(
 
 
 def _exponential(y: Array, rate: float, below: npt.NDArray[np.intp], above: npt.NDArray[np.intp]) -> Array:
-    """Sum exp(rate (y_i - y_j)) over j below minus exp(rate (y_j - y_i)) over j above; every sum is of positive terms."""
+    """Sum exp(rate (y_i - y_j)) over j below minus exp(rate (y_j - y_i)) over j above: sums of positive terms."""
     if abs(rate) * y[-1] > _MAX_EXPONENT:
-        raise RunError(
-            f"exp({rate:g}*r) overflows over particles {2 * y[-1]:g} apart; "
-            'use force.method = "mesh"'
-        )
+        raise RunError(f'exp({rate:g}*r) overflows over particles {2 * y[-1]:g} apart; use force.method = "mesh"')
     up, down = np.exp(rate * y), np.exp(-rate * y)
     after = np.concatenate([np.cumsum(up[::-1])[::-1], [0.0]])
-    return up * _prefix(down)[below] - down * after[above]
+    force: Array = up * _prefix(down)[below] - down * after[above]
+    return force

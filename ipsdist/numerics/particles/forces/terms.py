@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from ipsdist.model.errors import InputError
 from ipsdist.model.radial import RadialKernel
-from ipsdist.model.syntax import Binary, Call, Negative, Node, Number, Power, Variable
+from ipsdist.model.trees import Binary, Call, Negative, Node, Number, Power, Variable
 
 __all__ = ["MAX_DEGREE", "Terms", "terms_of"]
 
@@ -24,7 +24,7 @@ class _OtherError(Exception):
 
 
 def terms_of(kernel: RadialKernel, method: str, allowed: str) -> Terms:
-    """Return the terms of ``kernel``; raises InputError naming force.method when it has others or is cut into pieces."""
+    """Return the terms of ``kernel``; raises InputError naming force.method when it has others, or pieces."""
     try:
         if len(kernel.pieces) > 1:
             raise _OtherError
@@ -36,7 +36,8 @@ def terms_of(kernel: RadialKernel, method: str, allowed: str) -> Terms:
 
 def refusal(kernel: RadialKernel, method: str, allowed: str) -> InputError:
     """Return the error that says what kernels a method takes."""
-    return InputError("force.method", f'"{method}" takes only kernels that are {allowed}', kernel.name, 'use "mesh" or "direct"')
+    rule = f'"{method}" takes only kernels that are {allowed}'
+    return InputError("force.method", rule, kernel.name, 'use "mesh" or "direct"')
 
 
 def _terms(node: Node) -> Terms:

@@ -1,0 +1,174 @@
+"""The commands of `ipsdist`. What is heavy is imported when a command runs, so that help costs nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ipsdist.cli.exits import exit_code
+from ipsdist.cli.options import Device, Directory, Json, Out, Quiet, Scheduler, Seed, Sets, Source, Workers
+from ipsdist.cli.output import flat, print_json, print_outcome, print_table
+
+__all__ = ["app", "main"]
+
+_STAGE = "Do one stage of a run again"
+_LOOK = "Look"
+_EXAMPLES = """\
+Examples:
+
+ipsdist run cubic
+
+ipsdist run cubic --seed 1 --workers 2 --out runs/cubic-1
+
+ipsdist run mine.toml --set system.particles=100000 --set 'dictionary.terms=["1", "r", "r**2"]'
+
+ipsdist fit runs/cubic --set fit.criterion=bic
+
+A run that was stopped goes on where it was when the same command is given again."""
+
+app = typer.Typer(
+    name="ipsdist",
+    help="Learn the interaction law phi(r) of a many-particle system from what its particles did, with error bars.",
+    epilog=_EXAMPLES,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line ``words`` (those of the process by default) and return its exit code."""
+    given = list(sys.argv[1:] if words is None else words)
+    return exit_code(lambda: _call(given), given)
+
+
+def _call(words: list[str]) -> None:
+    # Not app(words): that has exit codes and messages of its own.
+    command = typer.main.get_command(app)
+    with command.make_context("ipsdist", words) as context:
+        command.invoke(context)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"ipsdist {version('ipsdist')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  the callback answers it
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command(epilog="Example: ipsdist run cubic --seed 1 --workers 2")
+def run(
+    source: Source,
+    out: Out = None,
+    seed: Seed = None,
+    sets: Sets = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Do everything, from particles to the report, and print what was learnt."""
+    from ipsdist import runs
+    from ipsdist.cli.progress import observer
+    from ipsdist.config import resolve
+
+    config = resolve(source, sets or (), seed, device)
+    with observer(quiet) as observe:
+        outcome = runs.run(
+            config, out or Path("runs") / config.name, workers=workers, scheduler=scheduler, observe=observe
+        )
+    print_json(outcome.result) if as_json else print_outcome(outcome, "report")
+
+
+def _redo(
+    stage: str, directory: Path, sets: list[str] | None, workers: int | None, scheduler: str | None, quiet: bool
+) -> None:
+    from ipsdist import runs
+    from ipsdist.cli.progress import observer
+
+    with observer(quiet) as observe:
+        outcome = runs.redo(directory, stage, sets or (), workers=workers, scheduler=scheduler, observe=observe)
+    print_outcome(outcome, stage)
+
+
+@app.command(rich_help_panel=_STAGE, epilog="Example: ipsdist simulate runs/cubic")
+def simulate(
+    directory: Directory, sets: Sets = None, workers: Workers = None, scheduler: Scheduler = None, quiet: Quiet = False
+) -> None:
+    """Step the particles and deposit them."""
+    _redo("particles", directory, sets, workers, scheduler, quiet)
+
+
+@app.command(rich_help_panel=_STAGE, epilog="Example: ipsdist estimate runs/cubic --set density.bandwidth=isj")
+def estimate(
+    directory: Directory, sets: Sets = None, workers: Workers = None, scheduler: Scheduler = None, quiet: Quiet = False
+) -> None:
+    """Estimate the densities from the deposits."""
+    _redo("densities", directory, sets, workers, scheduler, quiet)
+
+
+@app.command(rich_help_panel=_STAGE, epilog="Example: ipsdist assemble runs/cubic --set fit.form=likelihood")
+def assemble(
+    directory: Directory, sets: Sets = None, workers: Workers = None, scheduler: Scheduler = None, quiet: Quiet = False
+) -> None:
+    """Assemble the normal equations of the dictionary."""
+    _redo("equations", directory, sets, workers, scheduler, quiet)
+
+
+@app.command(rich_help_panel=_STAGE, epilog="Example: ipsdist fit runs/cubic --set fit.selection=two_phase")
+def fit(
+    directory: Directory, sets: Sets = None, workers: Workers = None, scheduler: Scheduler = None, quiet: Quiet = False
+) -> None:
+    """Select the terms of the kernel and find their coefficients."""
+    _redo("kernel", directory, sets, workers, scheduler, quiet)
+
+
+@app.command(rich_help_panel=_STAGE, epilog="Example: ipsdist report runs/cubic")
+def report(
+    directory: Directory, sets: Sets = None, workers: Workers = None, scheduler: Scheduler = None, quiet: Quiet = False
+) -> None:
+    """Complete what is missing, draw the figures, write result.json and report.html."""
+    _redo("report", directory, sets, workers, scheduler, quiet)
+
+
+@app.command(rich_help_panel=_LOOK, epilog="Example: ipsdist plan cubic --set system.particles=10000000")
+def plan(source: Source, seed: Seed = None, sets: Sets = None, device: Device = None) -> None:
+    """Show the tasks of a run with their memory, and the size of its store, before it is started."""
+    from ipsdist import runs
+    from ipsdist.config import resolve
+
+    print(runs.plan(resolve(source, sets or (), seed, device)).text())
+
+
+@app.command(rich_help_panel=_LOOK, epilog="Example: ipsdist info runs/cubic")
+def info(directory: Directory, as_json: Json = False) -> None:
+    """Show what a run directory has."""
+    from ipsdist import runs
+
+    found = runs.info(directory)
+    print_json(found) if as_json else print_table(flat(found))
+
+
+@app.command(rich_help_panel=_LOOK)
+def cases() -> None:
+    """List the built-in cases."""
+    from ipsdist.config import case_names
+
+    print_table(case_names())

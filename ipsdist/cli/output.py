@@ -1,0 +1,78 @@
+"""The answer of a command: small aligned tables of plain text, or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ipsdist.runs import Outcome
+
+__all__ = ["flat", "print_json", "print_outcome", "print_table", "printable"]
+
+
+def print_outcome(outcome: Outcome, stage: str) -> None:
+    """Say what a run, or one of its stages, learnt and where the rest is."""
+    rows: list[tuple[str, str]] = []
+    if outcome.result is not None:
+        from ipsdist.report.summary import summary_lines
+
+        rows += [_split(line) for line in summary_lines(outcome.result)]
+        rows.append(("report", str(outcome.out / "report.html")))
+    else:
+        if outcome.kernel is not None:
+            rows.append(("phi(r) =", str(outcome.kernel)))
+        rows += [(stage, f"done in {outcome.out}"), ("next", f"ipsdist report {outcome.out}")]
+    if outcome.reused:
+        rows.append(("kept", f"{', '.join(outcome.reused)} (done before)"))
+    print_table(rows)
+
+
+def print_table(rows: Iterable[tuple[str, str]]) -> None:
+    """Print label and text in two columns; a text without label as a line of its own."""
+    rows = [(printable(label), printable(text)) for label, text in rows]
+    width = max((len(label) for label, _ in rows), default=0)
+    for label, text in rows:
+        print(f"{label:<{width}}  {text}" if label else text)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, nothing rounded."""
+    json.dump(value, sys.stdout, indent=2, default=_plain)
+    print()
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the leaves of nested tables as (dotted key, text)."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, default=_plain)
+
+
+def printable(text: str) -> str:
+    """Return one line without control characters: texts come from files, and a terminal obeys."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _split(line: str) -> tuple[str, str]:
+    """Part a line of the summary at its first ``=`` or colon; remarks (indented) stay whole."""
+    if line.startswith(" "):
+        return "", line
+    equals, colon = line.find(" = "), line.find(": ")
+    if equals >= 0 and not 0 <= colon < equals:
+        return line[: equals + 2], line[equals + 3 :]
+    return (line[:colon], line[colon + 2 :]) if colon >= 0 else ("", line)
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    tolist = getattr(value, "tolist", None)
+    if tolist is None:
+        raise TypeError(f"no JSON for {type(value).__name__}")
+    return tolist()

@@ -1,0 +1,163 @@
+"""Figures are drawn from what there is, are not blank, hold no dates, and leave matplotlib as they found it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from ipsdist.report.figures import FIGURE_NAMES, draw
+from tests.report.samples import normal, sample_data, sample_history, sample_plane, sample_result
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Pictures and omissions of the full run in one dimension."""
+    return draw(sample_result(), sample_data())
+
+
+def by_name(pictures):
+    return {picture.name: picture for picture in pictures}
+
+
+def test_full_run_has_every_figure(drawn):
+    """A run with truth, prediction and history has all figures of one dimension and leaves none out."""
+    pictures, missing = drawn
+    assert [p.name for p in pictures] == [name for name in FIGURE_NAMES if name != "density_snapshots"]
+    assert missing == []
+
+
+def test_images_are_not_blank_and_of_print_size(drawn):
+    """Every image is 4.8 inches wide at 200 dots an inch and holds ink of both colour and black."""
+    for picture in drawn[0]:
+        image = Image.open(io.BytesIO(picture.png))
+        assert image.width == 960
+        assert image.info["dpi"] == pytest.approx((200, 200), abs=0.1)
+        pixels = np.asarray(image.convert("RGB"), dtype=float)
+        assert pixels.std() > 10
+        assert np.ptp(pixels, axis=2).max() > 40 or picture.name == "free_energy"
+
+
+def test_bytes_repeat_and_hold_no_text_chunks(drawn):
+    """Drawing again gives the same bytes, with neither a date nor the version of the library in them."""
+    again = by_name(draw(sample_result(), sample_data())[0])
+    for picture in drawn[0]:
+        assert again[picture.name].png == picture.png
+        assert b"tEXt" not in picture.png
+        assert b"tIME" not in picture.png
+
+
+def test_users_settings_neither_matter_nor_change(drawn):
+    """A user's matplotlib settings do not reach the figures and hold afterwards."""
+    with matplotlib.rc_context({"lines.linewidth": 9.0, "font.size": 30.0, "axes.facecolor": "black"}):
+        before = dict(matplotlib.rcParams)
+        pictures = by_name(draw(sample_result(), sample_data())[0])
+        assert dict(matplotlib.rcParams) == before
+    assert pictures["kernel"].png == by_name(drawn[0])["kernel"].png
+
+
+def test_alt_texts_hold_the_numbers(drawn):
+    """The description of a figure says its main numbers."""
+    pictures = by_name(drawn[0])
+    assert "r**2 3.003 ± 0.012 (true 3)" in pictures["coefficients"].alt
+    assert "at most 0.01 at time 1" in pictures["wasserstein"].alt
+    assert "0.078, at r = 5" in pictures["kernel"].alt  # 0.00312 * 25
+    assert all(len(picture.alt) > 60 for picture in pictures.values())
+
+
+def test_tables_fit_their_columns(drawn):
+    """Every row of a figure's table has a cell for each column, and there are rows."""
+    for picture in drawn[0]:
+        assert picture.rows
+        assert {len(row) for row in picture.rows} == {len(picture.columns)}
+
+
+def test_what_is_missing_is_left_out_with_a_reason():
+    """Without prediction, truth and history there are fewer figures, and every omission has a reason."""
+    pictures, missing = draw(sample_result(), replace(sample_plane(), energy_times=None, energy_data=None))
+    assert [p.name for p in pictures] == ["kernel", "coefficients", "density_snapshots"]
+    reasons = {left.title: left.reason for left in missing}
+    assert len(reasons) == 4
+    assert "best subset does not iterate" in reasons["Loss over the iterations"]
+    assert "true" not in by_name(pictures)["kernel"].columns
+
+
+def test_single_slice_has_no_heat_map():
+    """One observed time gives a profile and no heat map."""
+    data = sample_data()
+    one = replace(
+        data, times=data.times[:1], density_data=data.density_data[:1], density_true=None, density_learnt=None
+    )
+    pictures, missing = draw(sample_result(), one)
+    assert "density_profiles" in by_name(pictures)
+    assert [left.title for left in missing] == ["Evolution of the density"]
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_plane_and_space(dimension):
+    """Two and three dimensions show snapshots; the table holds the peaks of the density itself."""
+    data = sample_plane(dimension)
+    picture = by_name(draw(sample_result(), data)[0])["density_snapshots"]
+    assert [row[1] for row in picture.rows] == [float(u.max()) for u in data.density_data]
+    assert ("third axis" in picture.caption) == (dimension == 3)
+
+
+def test_snapshots_lie_the_right_way_round():
+    """The first axis runs to the right and the second upwards: a spot at (+2, +2) is bright at the upper right."""
+    data = sample_plane()
+    x, y = np.meshgrid(*data.grid, indexing="ij")
+    spot = normal(x, 2, 0.05) * normal(y, 2, 0.05)
+    picture = by_name(draw(sample_result(), replace(data, density_data=np.array([spot] * 3)))[0])["density_snapshots"]
+    pixels = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB"), dtype=int)
+    map_rows = slice(60, 330)  # the panels, above the colour bar
+    yellow = (pixels[map_rows, :, 0] > 200) & (pixels[map_rows, :, 2] < 120)
+    blue = (pixels[map_rows, :, 2] > 60) & (pixels[map_rows, :, 0] < 20)
+    rows, columns = np.nonzero(blue)
+    first = columns < columns.min() + 240
+    spot_rows, spot_columns = np.nonzero(yellow)
+    middle = (rows[first].min() + rows[first].max()) / 2, (columns[first].min() + columns[first].max()) / 2
+    in_first = spot_columns < columns.min() + 256
+    assert spot_rows[in_first].mean() < middle[0] - 50
+    assert spot_columns[in_first].mean() > middle[1] + 50
+
+
+def test_steep_kernel_leaves_the_frame_and_says_so():
+    """A kernel that is singular near 0 is framed for the distances that matter, and the caption says what is cut."""
+    data = sample_data()
+    phi = data.radii - np.maximum(data.radii, 0.05) ** -1.5
+    steep = replace(data, kernel_true=phi, kernel_value=phi, kernel_lower=phi - 0.01, kernel_upper=phi + 0.01)
+    caption = by_name(draw(sample_result(), steep)[0])["kernel"].caption
+    assert "leaves out the steep part below r = 0.1" in caption
+    assert "reaches −89.4" in caption
+
+
+def test_hostile_labels_are_no_mathtext():
+    """Units and names from outside with dollars and braces are drawn as they are."""
+    data = replace(sample_data(), length_unit="$\\frac{", time_unit="_{^", names=("$\\bad{", *sample_data().names[1:]))
+    result = sample_result(terms=[], dropped=["$\\bad{"])
+    pictures, _ = draw(result, data)
+    assert len(pictures) == 8
+
+
+def test_loss_known_up_to_a_constant():
+    """Negative losses (forms without an energy) are drawn above their lowest value and listed as they are."""
+    history = tuple(replace(turn, loss=turn.loss - 100.0) for turn in sample_history())
+    data = replace(sample_data(), history=history, history_uniform=())
+    picture = by_name(draw(sample_result(), data)[0])["loss_history"]
+    assert [row[1] for row in picture.rows] == [turn.loss for turn in history]
+    assert "was not made" in picture.caption
+
+
+def test_shapes_are_checked():
+    """Arrays that do not fit the grid, the distances or their times are refused when the data are made."""
+    data = sample_data()
+    with pytest.raises(ValueError, match=r"`density_data` must have the shape \(101, 161\); got \(101, 160\)"):
+        replace(data, density_data=data.density_data[:, 1:])
+    with pytest.raises(ValueError, match="`rho` must have the shape"):
+        replace(data, rho=np.ones(3))
+    with pytest.raises(ValueError, match="one value for every one of their times"):
+        replace(data, energy_data=np.ones(3))
