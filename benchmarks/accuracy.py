@@ -35,7 +35,9 @@ def by_name(case: str, seed: int, *sets: str) -> dict[str, Any]:
     return answer(case, outcome)
 
 
-def own_steps(case: str, seed: int, force: str, finer: int = 1, every: int = 10, labelled: bool = True) -> dict[str, Any]:
+def own_steps(
+    case: str, seed: int, force: str, finer: int = 1, every: int = 10, labelled: bool = True
+) -> dict[str, Any]:
     """Step the particles of a case in another way, keep all positions, and learn from those as from foreign data."""
     import ipsdist as ips
     from ipsdist.config import resolve
@@ -136,7 +138,9 @@ def load() -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return one line an experiment and coefficient; errors in bounds, the bound being the mean standard error of right answers."""
-    lines = [f"{'experiment':45} {'right':>9}  {'term':8} {'mean/bound':>10} {'RMSE/bound':>10} {'worst':>9} {'bound':>8} {'in 3 se':>8}"]
+    lines = [
+        f"{'experiment':45} {'right':>9}  {'term':8} {'mean/bound':>10} {'RMSE/bound':>10} {'worst':>9} {'bound':>8} {'in 3 se':>8}"
+    ]
     for name in EXPERIMENTS:
         mine = [r for r in rows if r["experiment"] == name]
         hits = [r for r in mine if r["right"]]

@@ -37,7 +37,9 @@ class Mesh:
 
     def axes(self) -> list[npt.NDArray[np.float64]]:
         """Node coordinates, one array (nodes,) an axis."""
-        return [(low + np.arange(n)) * self.spacing for low, n in zip(self.lower, self.shape, strict=True)]
+        return [
+            (low + np.arange(n, dtype=np.float64)) * self.spacing for low, n in zip(self.lower, self.shape, strict=True)
+        ]
 
     def holds(self, lowest: npt.ArrayLike, highest: npt.ArrayLike) -> bool:
         """Tell whether every position between the corners ``lowest`` and ``highest`` (d,) has its cell on the mesh."""

@@ -86,4 +86,4 @@ class NormalEquations:
         """Return E_n(z) = z'A_n z - 2 b_n'z + c_n of every panel (P,); c_n counts as 0 where the form has none."""
         z = np.asarray(coefficients, dtype=np.float64)
         quadratic = np.einsum("k,pkl,l->p", z, self.gram, z) - 2 * self.moment @ z
-        return quadratic if self.energy is None else quadratic + self.energy
+        return np.asarray(quadratic if self.energy is None else quadratic + self.energy)

@@ -50,7 +50,7 @@ class Times:
 
     def slice_times(self) -> npt.NDArray[np.float64]:
         """Return the observed times (slices,)."""
-        return np.arange(self.slices) * (self.observe_every * self.step)
+        return np.arange(self.slices, dtype=np.float64) * (self.observe_every * self.step)
 
 
 @dataclass(frozen=True)

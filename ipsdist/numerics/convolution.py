@@ -41,7 +41,7 @@ def _lag_axes(mesh: Mesh) -> list[Array]:
     """Return the lags -(n-1)-PAD .. (n-1)+PAD of every axis, in length units, shaped to broadcast."""
     axes = []
     for a, n in enumerate(mesh.shape):
-        lags = np.arange(-(n - 1) - PAD, n + PAD) * mesh.spacing
+        lags = np.arange(-(n - 1) - PAD, n + PAD, dtype=np.float64) * mesh.spacing
         axes.append(lags.reshape([-1 if b == a else 1 for b in range(mesh.dimension)]))
     return axes
 

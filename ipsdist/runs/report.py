@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ def report_stage(
     learnt = LearnedKernel.from_fit(fit, config.terms())
     with single_threaded():
         assessment = assess(store, config, fit, learnt, equations, diffusion.value)
-    result = result_of(store, config, fit, learnt, diffusion, assessment, workers)
+    text = to_json(result_of(store, config, fit, learnt, diffusion, assessment, workers))
+    result: dict[str, Any] = json.loads(text)
     temporary = out / ".result.json.part"
-    temporary.write_text(to_json(result), encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(out / "result.json")
     if draw:
         write_report(result, report_data(store, config, fit, assessment, result), out)

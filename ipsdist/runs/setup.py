@@ -67,6 +67,8 @@ def write_inputs(store: Store, inputs: Inputs) -> None:
 
 def prepare(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
     """Return the setup of a run, JSON-able; raise InputError for what a run would founder on."""
+    if config.run.device == "gpu":
+        raise InputError("run.device", "must be auto or cpu in this version", "gpu", "the GPU road is not built yet")
     if inputs.tracks is not None:
         return _of_tracks(config, inputs.tracks)
     return _of_simulation(config, inputs)

@@ -15,6 +15,7 @@ from ipsdist.cli.exits import exit_code
 from ipsdist.model.errors import InputError, RunError
 
 WORDS = ["run", "my case.toml"]
+REMEDY = "use a smaller run.chunk or fewer --workers"
 
 
 def ending(error: BaseException) -> int:
@@ -29,14 +30,18 @@ def ending(error: BaseException) -> int:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (InputError("time.step", "must be positive", -1, "use 1e-4"), 2, "error: `time.step` must be positive; got -1; use 1e-4"),
+        (InputError("time.step", "must be > 0", -1, "use 1e-4"), 2, "error: `time.step` must be > 0; got -1; use 1e-4"),
         (RunError("the particles blew up\nat step 7"), 1, "error: the particles blew up at step 7"),
-        (OSError(28, "No space left on device", "runs/a"), 1, "error: runs/a: No space left on device; what was finished is kept"),
-        (MemoryError(), 1, "error: not enough memory; use a smaller run.chunk or fewer --workers; what was finished is kept"),
+        (
+            OSError(28, "No space left on device", "a"),
+            1,
+            "error: a: No space left on device; what was finished is kept",
+        ),
+        (MemoryError(), 1, f"error: not enough memory; {REMEDY}; what was finished is kept"),
         (KeyboardInterrupt(), 130, "stopped; what was finished is kept, go on with: ipsdist run 'my case.toml'"),
         (InputError("name", "is odd", "\x1b[31mred"), 2, "error: `name` is odd; got \\x1b[31mred"),
     ],
-)  # fmt: skip
+)
 def test_every_end_has_its_code_and_one_line(
     error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,10 +76,11 @@ from ipsdist.cli.app import main
 from ipsdist.runtime.progress import Progress
 
 def run(config, out, observe, **options):
-    for k in range(int(sys.argv[1])):
-        observe(Progress("particles", k, 10.0, "particle-steps"))
+    steps = int(sys.argv[1])
+    for k in range(steps):
+        observe(Progress("particles", k, steps, "particle-steps"))
         time.sleep(0.05)
-    observe(Progress("particles", 10.0, 10.0, "particle-steps"))
+    observe(Progress("particles", steps, steps, "particle-steps"))
     out.mkdir(parents=True)
     return runs.Outcome(out, {str(k): k for k in range(20_000)}, None, ())
 

@@ -82,10 +82,16 @@ def test_flags_reach_the_run(outcome: dict[str, Any]) -> None:
     assert outcome["config"].run.device == "cpu"
 
 
-@pytest.mark.parametrize(
-    ("verb", "stage"),
-    [("simulate", "particles"), ("estimate", "densities"), ("assemble", "equations"), ("fit", "kernel"), ("report", "report")],
-)  # fmt: skip
+STAGES = {
+    "simulate": "particles",
+    "estimate": "densities",
+    "assemble": "equations",
+    "fit": "kernel",
+    "report": "report",
+}
+
+
+@pytest.mark.parametrize(("verb", "stage"), STAGES.items())
 def test_a_verb_does_its_stage_again(
     outcome: dict[str, Any], capsys: pytest.CaptureFixture[str], verb: str, stage: str
 ) -> None:

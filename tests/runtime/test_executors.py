@@ -209,7 +209,8 @@ if __name__ == "__main__":
     function, argument = getattr(tasks, sys.argv[1]), eval(sys.argv[2])
     try:
         with make_executor(workers=1) as executor:
-            for found in executor.run(function, [argument], stage="particles", observe=lambda k, d: print("tick", flush=True)):
+            observe = lambda index, done: print("tick", flush=True)
+            for found in executor.run(function, [argument], stage="particles", observe=observe):
                 print(found)
     except KeyboardInterrupt:
         print("interrupted")

@@ -91,7 +91,7 @@ def test_a_damaged_chunk_is_an_error_with_the_path(store: Store) -> None:
     store.write("p/x", np.arange(100.0), ("x",), compress=False)
     chunk = store.path / "p/x/c/0"
     chunk.write_bytes(chunk.read_bytes()[:90])
-    with pytest.raises(RunError, match="cannot read .*p/x"):
+    with pytest.raises(RunError, match=r"cannot read .*p/x"):
         store.read("p/x")
 
 
@@ -280,7 +280,7 @@ def test_a_full_disk_while_committing_leaves_not_done(store: Store, monkeypatch:
 
 def test_a_store_is_not_made_over_another(store: Store) -> None:
     """An existing store is refused and left alone."""
-    with pytest.raises(InputError, match="`DIR` must not hold a store yet; got .*store.zarr; choose another --out"):
+    with pytest.raises(InputError, match=r"`DIR` must not hold a store yet; got .*store.zarr; choose another --out"):
         Store.create(store.path, {})
     assert store.attributes["case"] == "cubic"
 
@@ -308,9 +308,8 @@ def test_what_is_no_store_is_refused(tmp_path: Path, kind: str) -> None:
     elif kind == "broken":
         path.mkdir()
         (path / "zarr.json").write_text("{")
-    with pytest.raises(
-        InputError, match="`DIR` must hold a store of ipsdist; got .*thing, which is none; give the dir"
-    ):
+    message = r"`DIR` must hold a store of ipsdist; got .*thing, which is none; give the directory"
+    with pytest.raises(InputError, match=message):
         Store.open(path)
 
 

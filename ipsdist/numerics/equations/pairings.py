@@ -84,7 +84,8 @@ def _gram(velocity: Array, weights: Array, products: npt.NDArray[np.int64]) -> A
     gram = _weighted(flat, weights.reshape(-1))
     for offset, product in zip(neighbour_offsets(dimension), products, strict=True):
         here, there = _ends(offset, weights.shape)
-        jump = velocity[(..., *there)] - velocity[(..., *here)]
+        whole = (slice(None), slice(None))
+        jump = velocity[(*whole, *there)] - velocity[(*whole, *here)]
         gram -= _weighted(jump.reshape(terms, dimension, -1), product[here].reshape(-1) / PRODUCT_ONE)
     return 0.5 * (gram + gram.T)
 

@@ -66,7 +66,11 @@ def pair_tables(dictionary: Dictionary, mesh: Mesh) -> PairTables:
     """
     radii = lag_radii(mesh)
     potentials = dictionary.potentials(radii)
-    force, energy, laplacian, near_energy, near_laplacian = [], [], [], [], []
+    force: list[Spectrum] = []
+    energy: list[Array] = []
+    laplacian: list[Array] = []
+    near_energy: list[Array] = []
+    near_laplacian: list[Array] = []
     for term, potential in zip(dictionary.terms, potentials, strict=True):
         table = force_table(mesh, term, radii)
         force.append(np.stack([spectrum(trim(prefilter(k), mesh), mesh) for k in table]))

@@ -43,7 +43,9 @@ def test_words_are_lanes_of_blocks(seed, stream, step, first, count):
 def test_numba_normals_equal_numpy(seed, stream, step, block, count):
     """Device normals are those of the NumPy twin, bit for bit."""
     out, scratch = np.empty(count, np.float32), np.empty(count + 3, np.uint32)
-    fill_normals(out, scratch, NORMAL_TABLE, np.uint64(4 * block), np.uint64(step), np.uint64(stream), *seed_words(seed))
+    fill_normals(
+        out, scratch, NORMAL_TABLE, np.uint64(4 * block), np.uint64(step), np.uint64(stream), *seed_words(seed)
+    )
     expected = normals(seed, stream, step, 4 * block, count)
     assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
 

@@ -38,7 +38,9 @@ def test_order_of_convergence(rule, order):
 
     def error(intervals: int) -> float:
         times = np.linspace(0, 1, intervals + 1)
-        return abs(sum(p.weights @ np.exp(3 * times[p.first : p.last + 1]) for p in panels(times, rule)) - np.expm1(3) / 3)
+        return abs(
+            sum(p.weights @ np.exp(3 * times[p.first : p.last + 1]) for p in panels(times, rule)) - np.expm1(3) / 3
+        )
 
     measured = np.log2(error(16) / error(32))
     assert measured == pytest.approx(order, abs=0.15)

@@ -80,7 +80,7 @@ def _mesh_drift(kernel, potential, x, spacing):
     return total / len(lattice)
 
 
-@pytest.mark.parametrize(("dimension", "text"), [(1, "3*r**3"), (1, "sin(r)"), (2, "sin(r)")])
+@pytest.mark.parametrize(("dimension", "text"), [(1, "3*r**5"), (1, "sin(r)"), (2, "sin(r)")])
 def test_mesh_force_is_fourth_order(dimension, text):
     """The mean error of the mesh force against the direct sum falls sixteenfold when the spacing is halved."""
     kernel = RadialKernel.parse(text)
@@ -99,7 +99,7 @@ def test_mesh_potential_is_fourth_order():
     def error(spacing):
         shifts = (np.arange(64) + 0.5) / 64 * spacing
         found = np.zeros_like(x)
-        for shift in shifts:  # particles stay, the lattice moves: V is not shift-invariant
+        for shift in shifts.tolist():  # particles stay, the lattice moves: V is not shift-invariant
             mesh = Mesh.around(x.min(0) + shift, x.max(0) + shift, spacing)
             moved = Expression.parse(f"sin(2*(x-{shift!r}))", ("x",))
             drift = MeshForce(None, moved, len(x)).node_drift(mesh, deposit(x + shift, mesh).count)
@@ -139,7 +139,7 @@ def test_linear_force_is_exact_on_the_mesh():
         ("prefix", 1, "sin(r)", '`force.method` "prefix" takes only kernels that are sums of powers 1, r, r**2, ... r**16 '
          'and of exponentials exp(a*r); got sin(r); use "mesh" or "direct"'),
         ("prefix", 1, "r*exp(-r)", "got r*exp(-r); use"),
-        ("prefix", 1, "((1+r)**16)**16", "got ((1+r)**16)**16; use"),
+        ("prefix", 1, "(1+r)**9*(1+r)**9", "got (1+r)**9*(1+r)**9; use"),
         ("prefix", 1, "exp(r**2)", "got exp(r**2); use"),
         ("moments", 1, "r**2", '`force.method` "moments" takes only kernels that are sums of odd powers r, r**3, ... r**15; '
          'got r**2; use "mesh" or "direct"'),

@@ -81,7 +81,9 @@ def test_seeds_and_replicas_differ():
 
 def test_refusals():
     """A ring in one dimension and a law of another dimension are refused."""
-    with pytest.raises(InputError, match=r"`initial.ring` needs dimension 2 or 3; got dimension 1; use initial.mixture"):
+    with pytest.raises(
+        InputError, match=r"`initial.ring` needs dimension 2 or 3; got dimension 1; use initial.mixture"
+    ):
         sample(LAWS["ring"], 1, 0, 0, 0, 1)
     for name in ("mixture", "uniform", "array"):
         with pytest.raises(InputError, match=r"`initial` must have system.dimension = 2 coordinates; got 3"):
