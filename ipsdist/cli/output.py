@@ -46,10 +46,13 @@ def print_json(value: object) -> None:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the leaves of nested tables as (dotted key, text)."""
+    """Yield the leaves of nested tables as (dotted key, text); a list of texts as lines under its key."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(line, str) for line in value):
+            yield f"{prefix}{key}", value[0]
+            yield from ((" ", line) for line in value[1:])
         else:
             yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, default=_plain)
 

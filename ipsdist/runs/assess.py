@@ -168,13 +168,17 @@ def _energies(
     def curve(densities: Array | None, potential: Callable[[Array], Array]) -> Array | None:
         return None if densities is None else free_energies(densities, grid, diffusion, potential, external)
 
-    def source(densities: Array | None) -> Array | None:
-        return None if densities is None else source_normalisation(densities, grid, of_data)
+    def source(densities: Array | None, potential: Callable[[Array], Array]) -> Array | None:
+        return None if densities is None else source_normalisation(densities, grid, potential)
 
     return {
         "times": times,
         "data": curve(data, of_data),
         "true": curve(predicted[0], of_data),
         "learnt": curve(predicted[1], learnt.potential),
-        "source_normalisation": {"data": source(data), "true": source(predicted[0])},
+        "source_normalisation": {
+            "data": source(data, of_data),
+            "true": source(predicted[0], of_data),
+            "learnt": source(predicted[1], learnt.potential),
+        },
     }

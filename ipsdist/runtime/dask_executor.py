@@ -150,16 +150,22 @@ def _silence() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _local(workers: int) -> Iterator[distributed.Client]:
-    with dask.config.set(_LOCAL):
-        cluster = distributed.LocalCluster(
-            n_workers=workers,
-            processes=True,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            memory_limit=distributed.system.MEMORY_LIMIT // workers,
-            silence_logs=logging.CRITICAL,
-        )
+    options = {
+        "n_workers": workers,
+        "processes": True,
+        "threads_per_worker": 1,
+        "host": "127.0.0.1",
+        "dashboard_address": "127.0.0.1:0",
+        "memory_limit": distributed.system.MEMORY_LIMIT // workers,
+        "silence_logs": logging.CRITICAL,
+    }
+    try:
+        with dask.config.set(_LOCAL):
+            cluster = distributed.LocalCluster(**options)
+    except (RuntimeError, OSError) as error:
+        # Spawned processes import the main module anew, and a script without that guard would start over in each.
+        guard = "a script that asks for workers must do so under `if __name__ == '__main__':`"
+        raise RunError(f"the worker processes did not start ({error}); {guard}") from error
     with cluster, distributed.Client(cluster, set_as_default=False) as client:
         client.register_plugin(_LeaveInterruptsToTheDriver())
         yield client

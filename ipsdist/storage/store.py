@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import math
-import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipsdist.model.errors import InputError, RunError
+from ipsdist.storage.layout import DTYPES, RECORDS, checked, chunk_keys, fill_value, whole_chunks
 
 if TYPE_CHECKING:
     import zarr
@@ -28,17 +28,11 @@ FORMAT = 1
 """Layout version of the stores that this program writes; every older one is read, a newer one is refused."""
 
 _FORMAT_KEY = "ipsdist_format"
-_RECORDS = "records"
 _PAYLOAD = "payload"
 _TRASH = ".discarded"
-_CHUNK_BYTES = 16 * 2**20
 # A small chunk costs as much as a large one, and on a local disk many requests at a time are slower than one or two.
 _IO = {"async.concurrency": 2}
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_DTYPES = frozenset(
-    np.dtype(t) for t in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
-)
 
 
 @dataclass(frozen=True)
@@ -124,7 +118,7 @@ class Store:
         data = np.asarray(values)
         data = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("=")).reshape(data.shape)
         extra = {**(attributes or {}), **({} if units is None else {"units": units})}
-        chunks = _whole(data.shape, data.itemsize)
+        chunks = whole_chunks(data.shape, data.itemsize)
         array = self._new(name, data.shape, data.dtype, dims, chunks, extra, compress, fresh=False)
         self._put(name, array, ..., data)
 
@@ -173,7 +167,7 @@ class Store:
 
         array = self._array(name)
         cut = region if isinstance(region, tuple) else (() if region is None else (region,))
-        for key in _chunk_keys(array, cut):
+        for key in chunk_keys(array, cut):
             part = self.path / name / key
             if not part.exists():
                 raise RunError(f"the store has lost a part of an array: {part}; remove the run and repeat it")
@@ -185,7 +179,7 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Tell whether there is an array of this name; complete or not is for its record to say."""
-        return _is_array(self.group.get(_checked(name)))
+        return _is_array(self.group.get(checked(name)))
 
     def commit(self, record: str, payload: Mapping[str, Any]) -> None:
         """Mark work as done: write its record, ``stage`` or ``stage/task``, with a JSON ``payload``: one atomic file.
@@ -194,7 +188,7 @@ class Store:
         """
         from zarr.errors import ContainsGroupError
 
-        name = f"{_RECORDS}/{_checked(record)}"
+        name = f"{RECORDS}/{checked(record)}"
         attributes: dict[str, Any] = {_PAYLOAD: _json(payload)}
         with _writing(self.path / name, len(json.dumps(attributes))):
             try:
@@ -204,14 +198,14 @@ class Store:
 
     def record(self, record: str) -> dict[str, Any] | None:
         """Return the payload of a record; None when the work is not done."""
-        found = self.group.get(f"{_RECORDS}/{_checked(record)}")
+        found = self.group.get(f"{RECORDS}/{checked(record)}")
         # A group without payload is only the parent of other records.
         payload: Any = None if found is None else found.attrs.get(_PAYLOAD)
         return payload  # type: ignore[no-any-return]
 
     def discard(self, prefix: str) -> None:
         """Forget everything at and below ``prefix``: first the records, all at one instant, then the arrays."""
-        self._delete(f"{_RECORDS}/{_checked(prefix)}")
+        self._delete(f"{RECORDS}/{checked(prefix)}")
         self._delete(prefix)
 
     def _delete(self, name: str) -> None:
@@ -225,7 +219,7 @@ class Store:
             shutil.rmtree(trash, ignore_errors=True)
 
     def _array(self, name: str) -> zarr.Array[Any]:
-        found = self.group.get(_checked(name))
+        found = self.group.get(checked(name))
         if not _is_array(found):
             raise KeyError(f"the store {self.path} has no array {name}")
         return found  # type: ignore[return-value]
@@ -245,20 +239,20 @@ class Store:
         from zarr.errors import ContainsArrayError
 
         extra = _json(attributes)
-        if dtype not in _DTYPES:
+        if dtype not in DTYPES:
             raise TypeError(f"the store holds numbers, not {dtype} ({name})")
         if len(dims) != len(shape):
             raise ValueError(f"`dims` of {name} must name {len(shape)} axes, got {tuple(dims)}")
 
         def create(overwrite: bool) -> zarr.Array[Any]:
             return self.group.create_array(
-                _checked(name),
+                checked(name),
                 shape=shape,
                 dtype=dtype,
                 chunks=chunks,
                 dimension_names=tuple(dims),
                 attributes=extra,
-                fill_value=_fill(dtype),
+                fill_value=fill_value(dtype),
                 compressors=BloscCodec(cname="lz4", shuffle="shuffle") if compress else None,
                 overwrite=overwrite,
             )
@@ -289,10 +283,9 @@ def _writing(path: Path, size: int) -> Iterator[None]:
         yield
     except OSError as error:
         remedy = "make room" if error.errno in _NO_ROOM else "make the directory writable"
-        raise RunError(
-            f"cannot write {size} bytes to {path}: {error.strerror or error}; {remedy}, then give the same command again: "
-            "what was finished is kept"
-        ) from error
+        what = f"cannot write {size} bytes to {path}: {error.strerror or error}"
+        again = "then give the same command again: what was finished is kept"
+        raise RunError(f"{what}; {remedy}, {again}") from error
 
 
 def _is_array(node: object) -> bool:
@@ -301,40 +294,8 @@ def _is_array(node: object) -> bool:
     return isinstance(node, zarr.Array)
 
 
-def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name) or name.split("/")[0] == _RECORDS:
-        raise ValueError(f"not a name of the store: {name!r}")
-    return name
-
-
 def _json(value: Mapping[str, Any]) -> dict[str, Any]:
     # A value that JSON cannot hold exactly must fail here and not when the store is read.
     text = json.dumps(dict(value))
     plain: dict[str, Any] = json.loads(text)
     return plain
-
-
-def _fill(dtype: np.dtype[Any]) -> float | int | bool:
-    return {"f": math.nan, "c": math.nan, "i": -1, "u": 0, "b": False}[dtype.kind]
-
-
-def _whole(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Chunks for an array that is written in one call: the array itself, cut along the first axes when it is large."""
-    chunks = [max(1, n) for n in shape]
-    for axis in range(len(chunks)):
-        size = math.prod(chunks) * itemsize
-        if size > _CHUNK_BYTES:
-            chunks[axis] = max(1, chunks[axis] * _CHUNK_BYTES // size)
-    return tuple(chunks)
-
-
-def _chunk_keys(array: zarr.Array[Any], cut: tuple[slice, ...]) -> Iterator[str]:
-    """Keys of the chunks that a region touches."""
-    ranges = []
-    for axis, (n, chunk) in enumerate(zip(array.shape, array.chunks, strict=True)):
-        start, stop, _ = (cut[axis] if axis < len(cut) else slice(None)).indices(n)
-        ranges.append(range(start // chunk, -(-stop // chunk)) if stop > start else range(0))
-    counts = [len(r) for r in ranges]
-    for index in np.ndindex(*counts):
-        coordinates = tuple(r[i] for r, i in zip(ranges, index, strict=True))
-        yield array.metadata.encode_chunk_key(coordinates)

@@ -110,7 +110,12 @@ def test_a_verb_does_its_stage_again(
 
 def test_info_is_a_table_or_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Nested tables by dotted keys."""
-    found = {"case": "cubic", "stages": {"particles": "done", "kernel": None}, "bytes": np.int64(12)}
+    found = {
+        "case": "cubic",
+        "stages": {"particles": "done", "kernel": None},
+        "bytes": np.int64(12),
+        "answer": ["a", "b"],
+    }
     monkeypatch.setattr(runs, "info", lambda out: found, raising=False)
     assert main(["info", "runs/a"]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -118,6 +123,8 @@ def test_info_is_a_table_or_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         "stages.particles  done",
         "stages.kernel     null",
         "bytes             12",
+        "answer            a",
+        "                  b",
     ]
     assert main(["info", "runs/a", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {**found, "bytes": 12}

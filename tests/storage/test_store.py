@@ -17,8 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ipsdist.model.errors import InputError, RunError
-from ipsdist.storage import FORMAT, Store
-from ipsdist.storage import store as store_module
+from ipsdist.storage import FORMAT, Store, layout
 
 DTYPES = ["?", "i1", "i4", "i8", "u4", "u8", "f4", "f8", "c16", ">f8", ">i4"]
 
@@ -34,7 +33,7 @@ def test_what_is_written_is_read_back_bit_for_bit(
     store: Store, monkeypatch: pytest.MonkeyPatch, data: st.DataObject, dtype: str, compress: bool, limit: int
 ) -> None:
     """Any shape and dtype, in one chunk or many, over an older array of that name, read whole and in part."""
-    monkeypatch.setattr(store_module, "_CHUNK_BYTES", limit)
+    monkeypatch.setattr(layout, "_CHUNK_BYTES", limit)
     shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=7))
     values = data.draw(hnp.arrays(np.dtype(dtype), shape))
     store.write("g/a", values, [f"axis{k}" for k in range(len(shape))], "1", compress=compress)

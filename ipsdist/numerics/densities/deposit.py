@@ -61,7 +61,11 @@ def deposit(positions: npt.ArrayLike, mesh: Mesh) -> Deposits:
     x = _checked(positions, mesh)
     count = np.zeros(math.prod(mesh.shape), dtype=np.int64)
     products = np.zeros((len(neighbour_offsets(mesh.dimension)), count.size), dtype=np.int64)
-    _refuse(device.deposit_products(x, *_layout(mesh), _pairs(mesh.dimension), count, products), len(x))
+    if mesh.dimension == 1:
+        lost = device.deposit_products_1d(x.reshape(-1), 1.0 / mesh.spacing, mesh.lower[0], count, products[0])
+    else:
+        lost = device.deposit_products(x, *_layout(mesh), _pairs(mesh.dimension), count, products)
+    _refuse(lost, len(x))
     return Deposits(mesh, len(x), count.reshape(mesh.shape), products.reshape(-1, *mesh.shape))
 
 
@@ -77,5 +81,9 @@ def deposit_flux(before: npt.ArrayLike, after: npt.ArrayLike, mesh: Mesh) -> tup
         raise ValueError(f"`before` and `after` must be the same particles; got {x.shape} and {y.shape}")
     flux = np.zeros((mesh.dimension, math.prod(mesh.shape)), dtype=np.int64)
     squares = np.zeros(2, dtype=np.int64)
-    _refuse(device.deposit_flux(x, y, *_layout(mesh), flux, squares), len(x))
+    if mesh.dimension == 1:
+        lost = device.deposit_flux_1d(x.reshape(-1), y.reshape(-1), 1.0 / mesh.spacing, mesh.lower[0], flux[0], squares)
+    else:
+        lost = device.deposit_flux(x, y, *_layout(mesh), flux, squares)
+    _refuse(lost, len(x))
     return flux.reshape(mesh.dimension, *mesh.shape), int(squares[0]) + (int(squares[1]) << 32)

@@ -27,7 +27,7 @@ def pair_sum(source: str) -> Callable[[Any, Any, Any], None]:
     exec(f"def phi(r):\n    return {source}\n", namespace)
     phi = njit(error_model="numpy")(namespace["phi"])
 
-    @njit(error_model="numpy")
+    @njit(error_model="numpy", nogil=True)
     def add(targets, sources, out):  # type: ignore[no-untyped-def]
         d, size = targets.shape
         square, ratio = np.empty(_TILE), np.empty(_TILE)

@@ -22,7 +22,7 @@ _ONE, _HALF, _BITS = 65536, 32768, 16
 """COUNT_ONE of model/deposits.py, its half, its logarithm."""
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def move(positions, drift, dt, scale, table, first, number, stream, low, high):  # type: ignore[no-untyped-def]
     """Move flat ``positions`` (n * d,) by a given ``drift`` (n * d,); the ``first`` word is a multiple of 4."""
     words = np.empty(_BLOCK, np.uint32)
@@ -35,7 +35,7 @@ def move(positions, drift, dt, scale, table, first, number, stream, low, high): 
             x[i] = (x[i] + dt * f[i]) + scale * np.float64(xi[i])
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def step(positions, drift, lower, inverse, dt, scale, table, first, number, stream, low, high, count):  # type: ignore[no-untyped-def]
     """Step flat ``positions`` (n * d,), add their new weights to ``count`` (nodes...), return how many left the mesh.
 

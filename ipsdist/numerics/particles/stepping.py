@@ -27,7 +27,10 @@ _LANES = 4
 
 @dataclass
 class State:
-    """One replica at a step: ``step``, ``positions`` and ``mesh`` determine its future; ``count`` follows from them."""
+    """One replica at a step: ``step``, ``positions`` and ``mesh`` determine its future; ``count`` follows from them.
+
+    Only `Stepper` makes and changes states: it keeps every particle on the mesh, which the device code relies on.
+    """
 
     step: int
     positions: Array

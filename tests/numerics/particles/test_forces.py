@@ -125,32 +125,45 @@ def test_no_self_force_and_no_total_force(dimension):
 
 
 def test_linear_force_is_exact_on_the_mesh():
-    """phi = r needs no lattice: the mesh force is X - mean to the quantum of the weights."""
+    """For phi = r no lattice shows: the mesh force is X - mean to the quantum of the weights."""
     kernel, x = RadialKernel.parse("r"), _positions(2)
     mesh = Mesh.around(x.min(0), x.max(0), 0.5)
     drift = interpolate(MeshForce(kernel, None, len(x)).node_drift(mesh, deposit(x, mesh).count), mesh, x)
     np.testing.assert_allclose(drift, x.mean(axis=0) - x, atol=0.5 * 2**-15)
 
 
+PREFIX_TAKES = '"prefix" takes only kernels that are sums of powers 1, r, r**2, ... r**16 and of exponentials exp(a*r)'
+MOMENTS_TAKE = '"moments" takes only kernels that are sums of odd powers r, r**3, ... r**15'
+
+
 @pytest.mark.parametrize(
     ("method", "dimension", "text", "message"),
     [
-        ("prefix", 2, "r", '`force.method` "prefix" needs system.dimension = 1; got 2; use "mesh" or "moments"'),
-        ("prefix", 1, "sin(r)", '`force.method` "prefix" takes only kernels that are sums of powers 1, r, r**2, ... r**16 '
-         'and of exponentials exp(a*r); got sin(r); use "mesh" or "direct"'),
+        ("prefix", 2, "r", '"prefix" needs system.dimension = 1; got 2; use "mesh" or "moments"'),
+        (
+            "prefix",
+            1,
+            "sin(r)",
+            f'{PREFIX_TAKES}; got sin(r); use "mesh" or "direct"',
+        ),
         ("prefix", 1, "r*exp(-r)", "got r*exp(-r); use"),
         ("prefix", 1, "(1+r)**9*(1+r)**9", "got (1+r)**9*(1+r)**9; use"),
         ("prefix", 1, "exp(r**2)", "got exp(r**2); use"),
-        ("moments", 1, "r**2", '`force.method` "moments" takes only kernels that are sums of odd powers r, r**3, ... r**15; '
-         'got r**2; use "mesh" or "direct"'),
+        (
+            "moments",
+            1,
+            "r**2",
+            f'{MOMENTS_TAKE}; got r**2; use "mesh" or "direct"',
+        ),
         ("moments", 1, "sqrt(r)", "got sqrt(r); use"),
-        ("tree", 1, "r", "`force.method` must be one of auto, mesh, direct, prefix, moments; got 'tree'"),
+        ("tree", 1, "r", "must be one of auto, mesh, direct, prefix, moments; got 'tree'"),
     ],
-)  # fmt: skip
+)
 def test_refusals(method, dimension, text, message):
     """A method that does not fit the kernel says which kernels it takes."""
     with pytest.raises(InputError) as caught:
         particle_force(method, RadialKernel.parse(text), None, dimension)
+    assert str(caught.value).startswith("`force.method` ")
     assert message in str(caught.value)
 
 

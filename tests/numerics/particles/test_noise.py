@@ -11,7 +11,7 @@ from ipsdist.numerics.particles.noise import NORMAL_TABLE, normals, stream_of, t
 
 
 def _quantile(word):
-    """What the words should give, in float64."""
+    """Return what the words should give, in float64."""
     magnitude = -ndtri(((word & 0x7FFFFFFF).astype(np.float64) + 0.5) / 2**32)
     return np.where(word >> 31, -magnitude, magnitude)
 

@@ -24,7 +24,7 @@ def _positions(dimension, particles=2000):
 
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 def test_linear_force(dimension):
-    """phi = 4 r has Lipschitz constant 4: the largest step is 0.5 / 4 = 0.125, rounded down to 0.1."""
+    """The kernel 4 r has Lipschitz constant 4: the largest step is 0.5 / 4 = 0.125, rounded down to 0.1."""
     system = _system("4*r", dimension)
     assert lipschitz_constant(system, _positions(dimension), 0.125) == pytest.approx(4, rel=1e-4)
     assert largest_step(system, _positions(dimension), 0.125) == 0.1

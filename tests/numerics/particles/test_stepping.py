@@ -137,7 +137,7 @@ def _linear_variance(steps):
 
 
 def test_weak_order_is_one():
-    """phi = r has var(1) = 1 - exp(-2) from a point: the error halves with the step and is that of Euler's recursion."""
+    """With phi = r, var(1) = 1 - exp(-2) from a point: errors halve with the step, as Euler's recursion has them."""
     exact, errors = 1 - math.exp(-2), []
     for steps in (4, 8, 16):
         variance = _linear_variance(steps)
