@@ -167,6 +167,14 @@ def info(directory: Directory, as_json: Json = False) -> None:
 
 
 @app.command(rich_help_panel=_LOOK)
+def keys() -> None:
+    """Explain every key of a run file: default, meaning, rule."""
+    from ipsdist.config.document import document
+
+    print(document())
+
+
+@app.command(rich_help_panel=_LOOK)
 def cases() -> None:
     """List the built-in cases."""
     from ipsdist.config import case_names

@@ -37,56 +37,133 @@ def move(positions, drift, dt, scale, table, first, number, stream, low, high): 
 
 @njit(cache=True, nogil=True)
 def step(positions, drift, lower, inverse, dt, scale, table, first, number, stream, low, high, count):  # type: ignore[no-untyped-def]
-    """Step flat ``positions`` (n * d,), add their new weights to ``count`` (nodes...), return how many left the mesh.
+    """Step flat ``positions`` (n * d,), add their new weights to ``count`` (nodes...).
 
-    ``drift`` (d, nodes...) at the nodes, ``lower`` (d,) lattice index of the first node, ``inverse`` 1 / spacing. The
-    mesh must hold the old positions. When some left, the count is incomplete: grow the mesh and deposit anew.
+    ``drift`` (d, nodes...) at the nodes, ``lower`` (d,) lattice index of the first node, ``inverse`` 1 / spacing.
+    Returns how many particles left the mesh; if any did, the count is incomplete: grow the mesh and deposit anew.
+    Returns -1 at the first block whose old positions the mesh does not hold.
     """
-    d = drift.shape[0]
+    d = drift.ndim - 1  # a constant to the compiler: inner loops over axes unroll, outer ones become vector code
+    origin, sides = lower.astype(np.float64), np.empty(d)
+    for a in range(d):
+        sides[a] = drift.shape[a + 1]
     words, noise = np.empty(_BLOCK * d, np.uint32), np.empty(_BLOCK * d, np.float32)
+    force, share = np.empty(_BLOCK * d), np.empty((d, _BLOCK))
     cell, upper = np.empty(_BLOCK, np.int64), np.empty((d, _BLOCK), np.int64)
     lost = 0
     for start in range(0, positions.size, _BLOCK * d):
         x = positions[start : start + _BLOCK * d]
-        xi = noise[: x.size]
+        xi, cells = noise[: x.size], cell[: x.size // d]
         fill_normals(xi, words, table, first + np.uint64(start), number, stream, low, high)
+        if _locate(x, d, inverse, origin, sides, cells, share) > 0:
+            return -1
         if drift.ndim == 2:
-            out = _move_1d(x, xi, drift, lower, inverse, dt, scale, cell, upper)
+            _interpolate_1d(drift, cells, share, force)
         elif drift.ndim == 3:
-            out = _move_2d(x, xi, drift, lower, inverse, dt, scale, cell, upper)
+            _interpolate_2d(drift, cells, share, force)
         else:
-            out = _move_3d(x, xi, drift, lower, inverse, dt, scale, cell, upper)
+            _interpolate_3d(drift, cells, share, force)
+        for i in range(x.size):
+            x[i] = (x[i] + dt * force[i]) + scale * np.float64(xi[i])
+        out = _locate(x, d, inverse, origin, sides, cells, share)
         lost += out
         if out == 0:
+            _quantise(share, cells.size, upper)
             if drift.ndim == 2:
-                _add_1d(cell[: x.size], upper, count)
+                _add_1d(cells, upper, count)
             elif drift.ndim == 3:
-                _add_2d(cell[: x.size // 2], upper, count)
+                _add_2d(cells, upper, count)
             else:
-                _add_3d(cell[: x.size // 3], upper, count)
+                _add_3d(cells, upper, count)
     return lost
 
 
-# --- one dimension ---------------------------------------------------------------------------------------------------
+@njit(cache=True, inline="always")
+def _locate(x, d, inverse, origin, sides, cell, share):  # type: ignore[no-untyped-def]
+    """Write the flat index of every particle's ``cell`` (n,) and its ``share`` (d, n) of the upper node of each axis.
+
+    ``origin`` and ``sides`` (d,) are the lattice index of the first node and the number of nodes, in float64: exact,
+    and vector code on any machine. Returns how many particles are off the mesh; their cells mean nothing.
+    """
+    out = np.int64(0)
+    for i in range(cell.size):
+        index, inside = 0.0, True
+        for a in range(d):
+            q = x[i * d + a] * inverse
+            floor = np.floor(q)
+            share[a, i] = q - floor
+            offset = floor - origin[a]
+            index = index * sides[a] + offset
+            inside &= (offset >= 0.0) & (offset < sides[a] - 1.0)
+        cell[i] = np.int64(index)
+        out += np.int64(not inside)
+    return out
 
 
 @njit(cache=True)
-def _move_1d(x, xi, drift, lower, inverse, dt, scale, cell, upper):  # type: ignore[no-untyped-def]
-    """Move a block, note the new ``cell`` and quantised ``upper`` weights, return how many are off the mesh."""
-    field, first = drift[0], lower[0]
-    low, high = float(first), float(first + field.size - 1)
-    out = np.int64(0)
-    for i in range(x.size):
-        q = x[i] * inverse
-        floor = np.floor(q)
-        k = np.int64(floor) - first
-        x[i] = (x[i] + dt * (field[k] + (q - floor) * (field[k + 1] - field[k]))) + scale * np.float64(xi[i])
-        q = x[i] * inverse
-        floor = np.floor(q)
-        out += np.int64(not (floor >= low and floor < high))
-        cell[i] = np.int64(floor) - first
-        upper[0, i] = np.int64((q - floor) * _ONE + 0.5)
-    return out
+def _quantise(share, size, upper):  # type: ignore[no-untyped-def]
+    for a in range(share.shape[0]):
+        line, quanta = share[a], upper[a]
+        for i in range(size):
+            quanta[i] = np.int64(line[i] * _ONE + 0.5)
+
+
+# --- gather: the force of a cell's corners, linear along the last axis first ----------------------------------------
+
+
+@njit(cache=True)
+def _linear(field, k, u):  # type: ignore[no-untyped-def]
+    return field[k] + u * (field[k + 1] - field[k])
+
+
+@njit(cache=True)
+def _bilinear(field, k, row, u, v):  # type: ignore[no-untyped-def]
+    near = _linear(field, k, v)
+    return near + u * (_linear(field, k + row, v) - near)
+
+
+@njit(cache=True)
+def _trilinear(field, k, plane, row, u, v, w):  # type: ignore[no-untyped-def]
+    near = _bilinear(field, k, row, v, w)
+    return near + u * (_bilinear(field, k + plane, row, v, w) - near)
+
+
+@njit(cache=True)
+def _interpolate_1d(drift, cell, share, force):  # type: ignore[no-untyped-def]
+    field = drift[0]
+    for i in range(cell.size):
+        force[i] = _linear(field, cell[i], share[0, i])
+
+
+@njit(cache=True)
+def _interpolate_2d(drift, cell, share, force):  # type: ignore[no-untyped-def]
+    row = drift.shape[2]
+    f0, f1 = drift[0].reshape(-1), drift[1].reshape(-1)
+    for i in range(cell.size):
+        k, u, v = cell[i], share[0, i], share[1, i]
+        force[2 * i] = _bilinear(f0, k, row, u, v)
+        force[2 * i + 1] = _bilinear(f1, k, row, u, v)
+
+
+@njit(cache=True)
+def _interpolate_3d(drift, cell, share, force):  # type: ignore[no-untyped-def]
+    row = drift.shape[3]
+    plane = drift.shape[2] * row
+    f0, f1, f2 = drift[0].reshape(-1), drift[1].reshape(-1), drift[2].reshape(-1)
+    for i in range(cell.size):
+        k, u, v, w = cell[i], share[0, i], share[1, i], share[2, i]
+        force[3 * i] = _trilinear(f0, k, plane, row, u, v, w)
+        force[3 * i + 1] = _trilinear(f1, k, plane, row, u, v, w)
+        force[3 * i + 2] = _trilinear(f2, k, plane, row, u, v, w)
+
+
+# --- deposit: integers that sum to _ONE a particle ------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _split(weight, upper):  # type: ignore[no-untyped-def]
+    """Return the share of ``weight`` that goes to the upper node, half up."""
+    return (weight * upper + _HALF) >> _BITS
 
 
 @njit(cache=True)
@@ -95,49 +172,6 @@ def _add_1d(cell, upper, count):  # type: ignore[no-untyped-def]
         k, w = cell[i], upper[0, i]
         count[k] += _ONE - w
         count[k + 1] += w
-
-
-# --- two dimensions --------------------------------------------------------------------------------------------------
-
-
-@njit(cache=True)
-def _bilinear(field, k, row, u, v):  # type: ignore[no-untyped-def]
-    """Interpolate flat ``field`` in the cell at ``k``: first along the last axis (v), then along the one before (u)."""
-    near = field[k] + v * (field[k + 1] - field[k])
-    far = field[k + row] + v * (field[k + row + 1] - field[k + row])
-    return near + u * (far - near)
-
-
-@njit(cache=True)
-def _move_2d(x, xi, drift, lower, inverse, dt, scale, cell, upper):  # type: ignore[no-untyped-def]
-    n0, row = drift.shape[1], drift.shape[2]
-    f0, f1 = drift[0].reshape(-1), drift[1].reshape(-1)
-    first0, first1 = lower[0], lower[1]
-    low0, high0 = float(first0), float(first0 + n0 - 1)
-    low1, high1 = float(first1), float(first1 + row - 1)
-    out = np.int64(0)
-    for i in range(x.size // 2):
-        x0, x1 = x[2 * i], x[2 * i + 1]
-        q0, q1 = x0 * inverse, x1 * inverse
-        floor0, floor1 = np.floor(q0), np.floor(q1)
-        k = (np.int64(floor0) - first0) * row + (np.int64(floor1) - first1)
-        u, v = q0 - floor0, q1 - floor1
-        x0 = (x0 + dt * _bilinear(f0, k, row, u, v)) + scale * np.float64(xi[2 * i])
-        x1 = (x1 + dt * _bilinear(f1, k, row, u, v)) + scale * np.float64(xi[2 * i + 1])
-        x[2 * i], x[2 * i + 1] = x0, x1
-        q0, q1 = x0 * inverse, x1 * inverse
-        floor0, floor1 = np.floor(q0), np.floor(q1)
-        out += np.int64(not (floor0 >= low0 and floor0 < high0 and floor1 >= low1 and floor1 < high1))
-        cell[i] = (np.int64(floor0) - first0) * row + (np.int64(floor1) - first1)
-        upper[0, i] = np.int64((q0 - floor0) * _ONE + 0.5)
-        upper[1, i] = np.int64((q1 - floor1) * _ONE + 0.5)
-    return out
-
-
-@njit(cache=True)
-def _split(weight, upper):  # type: ignore[no-untyped-def]
-    """Return the share of ``weight`` that goes to the upper node, half up."""
-    return (weight * upper + _HALF) >> _BITS
 
 
 @njit(cache=True)
@@ -152,42 +186,6 @@ def _add_2d(cell, upper, count):  # type: ignore[no-untyped-def]
         nodes[k + 1] += w01
         nodes[k + row] += w1 - w11
         nodes[k + row + 1] += w11
-
-
-# --- three dimensions ------------------------------------------------------------------------------------------------
-
-
-@njit(cache=True)
-def _trilinear(field, k, plane, row, u, v, w):  # type: ignore[no-untyped-def]
-    near = _bilinear(field, k, row, v, w)
-    return near + u * (_bilinear(field, k + plane, row, v, w) - near)
-
-
-@njit(cache=True)
-def _move_3d(x, xi, drift, lower, inverse, dt, scale, cell, upper):  # type: ignore[no-untyped-def]
-    row = drift.shape[3]
-    plane = drift.shape[2] * row
-    f0, f1, f2 = drift[0].reshape(-1), drift[1].reshape(-1), drift[2].reshape(-1)
-    out = np.int64(0)
-    for i in range(x.size // 3):
-        x0, x1, x2 = x[3 * i], x[3 * i + 1], x[3 * i + 2]
-        q0, q1, q2 = x0 * inverse, x1 * inverse, x2 * inverse
-        floor0, floor1, floor2 = np.floor(q0), np.floor(q1), np.floor(q2)
-        k = (np.int64(floor0) - lower[0]) * plane + (np.int64(floor1) - lower[1]) * row + (np.int64(floor2) - lower[2])
-        u, v, w = q0 - floor0, q1 - floor1, q2 - floor2
-        x[3 * i] = (x0 + dt * _trilinear(f0, k, plane, row, u, v, w)) + scale * np.float64(xi[3 * i])
-        x[3 * i + 1] = (x1 + dt * _trilinear(f1, k, plane, row, u, v, w)) + scale * np.float64(xi[3 * i + 1])
-        x[3 * i + 2] = (x2 + dt * _trilinear(f2, k, plane, row, u, v, w)) + scale * np.float64(xi[3 * i + 2])
-        index, inside = 0, True
-        for a in range(3):
-            q = x[3 * i + a] * inverse
-            floor = np.floor(q)
-            inside &= floor >= lower[a] and floor < lower[a] + drift.shape[a + 1] - 1
-            index = index * drift.shape[a + 1] + np.int64(floor) - lower[a]
-            upper[a, i] = np.int64((q - floor) * _ONE + 0.5)
-        cell[i] = index
-        out += np.int64(not inside)
-    return out
 
 
 @njit(cache=True)

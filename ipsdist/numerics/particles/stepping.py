@@ -29,7 +29,7 @@ _LANES = 4
 class State:
     """One replica at a step: ``step``, ``positions`` and ``mesh`` determine its future; ``count`` follows from them.
 
-    Only `Stepper` makes and changes states: it keeps every particle on the mesh, which the device code relies on.
+    Only `Stepper` makes and changes states: it keeps every particle on the mesh.
     """
 
     step: int
@@ -113,7 +113,10 @@ class Stepper:
             for q in range(0, flat.size, words):
                 x = flat[q : q + words]
                 noise = NORMAL_TABLE, np.uint64(q), number, *self._noise
-                left += step(x, drift, lower, inverse, self._step, self._scale, *noise, count)
+                lost = step(x, drift, lower, inverse, self._step, self._scale, *noise, count)
+                if lost < 0:
+                    raise ValueError("`state.positions` must lie on `state.mesh`; make states with Stepper.start")
+                left += lost
             state.step += 1
             state.count = count
             if left:

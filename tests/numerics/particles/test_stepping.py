@@ -193,6 +193,15 @@ def test_not_finite_is_told():
         stepper.advance(state, 1)
 
 
+def test_states_are_not_edited():
+    """Positions that someone moved off the mesh are refused before anything reads beyond it."""
+    stepper = Stepper(_system(), 0.01, 1, 0, 0.125)
+    state = stepper.start(_start(_system()))
+    state.positions[3] = 1e9
+    with pytest.raises(ValueError, match=r"`state.positions` must lie on `state.mesh`; make states with Stepper.start"):
+        stepper.advance(state, 1)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
