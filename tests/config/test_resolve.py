@@ -31,7 +31,7 @@ def test_cubic_is_the_published_case_at_full_size():
     assert (system.dimension, system.particles, system.diffusion, system.kernel.name) == (1, 20000, 2.0, "3*r**2")
     assert (times.steps, times.slices, times.horizon) == (10000, 1001, 1.0)
     assert (law.weights, law.means, law.variances) == ((0.5, 0.5), ((1.0,), (-1.0,)), (0.25, 0.25))
-    assert config.density_grid().spacing == (0.05,)
+    assert config.density_grid().cells == (100,)
     assert config.terms().names == ("1", "r", "r**2", "r**3", "exp(r)", "exp(-r)", "sin(r)", "cos(r)")
     assert (config.form, config.selection, config.fit.criterion, config.name) == (
         "action",
@@ -50,7 +50,7 @@ def test_power_law_is_the_published_case_at_full_size():
     )  # fmt: skip
     assert (law.means, law.variances) == (((2.0,), (-3.0,)), (0.25, 1.0))
     assert config.density_grid().lower == (-7.0,)
-    assert config.density_grid().spacing == (0.05,)
+    assert config.density_grid().cells == (100,)
     assert len(config.terms()) == 12
 
 

@@ -1,0 +1,118 @@
+"""What `import ipsdist` offers: a run by name or file, its stages one by one, and learning from arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+
+from ipsdist.arrays import to_host
+from ipsdist.config import RunConfig, resolve
+from ipsdist.importers.npz import check_tracks
+from ipsdist.runs import pipeline
+from ipsdist.runs.pipeline import Outcome
+from ipsdist.runs.setup import Inputs
+
+__all__ = ["assemble", "estimate", "fit", "learn", "run", "simulate"]
+
+
+def run(source: str | Path, out: Path | str | None = None, *, seed: int | None = None, **options: Any) -> Outcome:
+    """Run a case or a run file from particles to report, like ``ipsdist run``.
+
+    Parameters
+    ----------
+    source : name of a case, or path of a TOML run file.
+    out : directory of the run; ``runs/NAME`` by default. What it already has is kept.
+    options : ``sets`` (a list of "section.key=value"), ``device``; ``workers``, ``scheduler`` or ``client`` (your own Dask
+        client), ``observe`` (called with `Progress` events).
+
+    Raises InputError before anything is written, RunError when work fails.
+    """
+    config = resolve(source, options.pop("sets", ()), seed, options.pop("device", None))
+    return pipeline.run(config, Path("runs") / config.name if out is None else out, **options)
+
+
+def simulate(out: Path | str, **options: Any) -> Outcome:
+    """Do the particles of a run directory again."""
+    return pipeline.redo(out, "particles", **options)
+
+
+def estimate(out: Path | str, **options: Any) -> Outcome:
+    """Do the densities of a run directory again; ``sets`` changes keys of this or later stages."""
+    return pipeline.redo(out, "densities", **options)
+
+
+def assemble(out: Path | str, **options: Any) -> Outcome:
+    """Do the equations of a run directory again; ``sets`` changes keys of this or later stages."""
+    return pipeline.redo(out, "equations", **options)
+
+
+def fit(out: Path | str, **options: Any) -> Outcome:
+    """Do the kernel of a run directory again; ``sets`` changes keys of this or later stages."""
+    return pipeline.redo(out, "kernel", **options)
+
+
+def learn(
+    positions: Any,
+    times: Any,
+    diffusion: float | None = None,
+    *,
+    labelled: bool = True,
+    terms: Sequence[str] | None = None,
+    cutoff: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: Path | str | None = None,
+    **options: Any,
+) -> Outcome:
+    """Learn the interaction kernel of particles that others made.
+
+    Parameters
+    ----------
+    positions : (T, N, d), or (T, N) in one dimension; a NumPy, CuPy, Dask or xarray array.
+    times : (T,) increasing.
+    diffusion : sigma**2 (length**2 / time); None estimates it, which takes labelled, even slices.
+    labelled : row i is the same particle at all times.
+    terms, cutoff : the dictionary, and the radius inside which its singular terms are frozen; the default eight terms.
+    settings : further sections of a run file, for example ``{"fit": {"criterion": "bic"}}``.
+    out : directory to keep (store, result.json, report.html); None keeps nothing but the returned outcome.
+    options : ``workers``, ``scheduler``, ``client``, ``observe``.
+
+    Raises InputError, one line, for arrays that cannot be used.
+    """
+    tracks = check_tracks(to_host(times), to_host(positions), "positions")
+    config = _config(tracks.positions.shape[2], diffusion, labelled, terms, cutoff, settings or {})
+    digest = hashlib.sha256(tracks.times.tobytes())
+    digest.update(tracks.positions.data)
+    inputs = Inputs(tracks=tracks, digests=(("positions", digest.hexdigest()),))
+    with ExitStack() as stack:
+        folder = out if out is not None else stack.enter_context(tempfile.TemporaryDirectory(prefix="ipsdist-"))
+        return pipeline.run(config, folder, inputs=inputs, draw=out is not None, **options)
+
+
+def _config(
+    dimension: int,
+    diffusion: float | None,
+    labelled: bool,
+    terms: Sequence[str] | None,
+    cutoff: float | None,
+    settings: Mapping[str, Any],
+) -> RunConfig:
+    values: dict[str, Any] = {
+        "name": "learn",
+        "system": {"dimension": dimension},
+        "data": {"source": "import", "file": "arrays", "labelled": labelled},
+        "dictionary": {},
+    }
+    if diffusion is not None:
+        values["system"]["diffusion"] = float(diffusion)
+    if terms is not None:
+        values["dictionary"]["terms"] = tuple(terms)
+    if cutoff is not None:
+        values["dictionary"]["cutoff"] = float(cutoff)
+    for section, keys in settings.items():
+        values[section] = {**values.get(section, {}), **keys}
+    return RunConfig.build(values)

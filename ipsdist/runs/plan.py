@@ -1,0 +1,137 @@
+"""What a run will cost before it is started, and what a directory has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ipsdist.config import RunConfig, resolve
+from ipsdist.model.deposits import neighbour_offsets
+from ipsdist.model.errors import InputError
+from ipsdist.report.summary import summary_lines
+from ipsdist.runs.directory import CONFIG, STORE
+from ipsdist.runs.pipeline import STAGES
+from ipsdist.runs.setup import prepare, read_inputs
+from ipsdist.storage import Store
+
+__all__ = ["Plan", "PlanRow", "info", "plan"]
+
+_NANOSECONDS = {1: 7.0, 2: 20.0, 3: 60.0}
+"""A particle-step on one core of 2025 (benchmarks/step.py), force mesh and deposits included."""
+_STEP_SECONDS = 1e-4
+_SLICE_SECONDS = {1: 2e-3, 2: 2e-2, 3: 0.5}
+_FIXED_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One stage: its tasks, the memory of the largest one, and what it leaves in the store."""
+
+    stage: str
+    tasks: int
+    bytes_per_task: int
+    store_bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tasks of a run with their bytes, and a rough number of seconds on one core."""
+
+    rows: tuple[PlanRow, ...]
+    seconds: float
+
+    def text(self) -> str:
+        """Return a table for people."""
+        lines = [f"{'stage':12} {'tasks':>6} {'memory a task':>14} {'in the store':>13}"]
+        for row in self.rows:
+            lines.append(
+                f"{row.stage:12} {row.tasks:6} {_size(row.bytes_per_task):>14} {_size(row.store_bytes):>13}"
+            )
+        total = sum(row.store_bytes for row in self.rows)
+        return "\n".join([*lines, f"store about {_size(total)}; about {_duration(self.seconds)} on one core"])
+
+
+def plan(config: RunConfig) -> Plan:
+    """Return the plan of a run; raises InputError for what the run itself would refuse. Nothing is written."""
+    setup = prepare(config, read_inputs(config))
+    sizes = _store_bytes(config, setup)
+    rows = []
+    for stage in STAGES:
+        tasks = stage.tasks(config, setup, "", "")
+        rows.append(PlanRow(stage.name, max(1, len(tasks)), max((t.bytes for t in tasks), default=0), sizes[stage.name]))
+    return Plan(tuple(rows), _seconds(config, setup))
+
+
+def _store_bytes(config: RunConfig, setup: Mapping[str, Any]) -> dict[str, int]:
+    """Upper bounds: integers on the mesh compress to a fraction."""
+    d, slices, replicas = setup["dimension"], setup["slices"], setup["replicas"]
+    grid = setup["grid"]
+    sides = zip(grid["lower"], grid["upper"], strict=True)
+    nodes = math.prod(math.ceil((b - a) / setup["spacing"]) + 1 for a, b in sides)
+    per_slice = 8 * nodes * (1 + len(neighbour_offsets(d)) + (d if setup["labelled"] else 0))
+    kept = 2 + len(config.time.positions_at)
+    terms = len(config.dictionary.terms)
+    return {
+        "particles": replicas * (slices * per_slice + kept * 8 * d * setup["particles"]),
+        "densities": 8 * slices * math.prod(n + 1 for n in grid["cells"]),
+        "equations": 2 * 8 * replicas * slices * (terms * terms + 3 * terms),
+        "kernel": 8 * terms * terms,
+    }
+
+
+def _seconds(config: RunConfig, setup: Mapping[str, Any]) -> float:
+    d, slices = setup["dimension"], int(setup["replicas"]) * int(setup["slices"])
+    seconds = _FIXED_SECONDS + slices * _SLICE_SECONDS[d]
+    if config.data.source == "import":
+        return seconds
+    steps = config.times().steps * int(setup["replicas"])
+    return seconds + steps * (_STEP_SECONDS + 1e-9 * _NANOSECONDS[d] * int(setup["particles"]))
+
+
+def info(out: Path | str) -> dict[str, Any]:
+    """Return what a run directory has: its stages, sizes and answer. Raises InputError when it is no run."""
+    out = Path(out)
+    if not (out / CONFIG).exists():
+        raise InputError("DIR", "must be the directory of a run", out, "start one with `ipsdist run CASE --out DIR`")
+    config, store = resolve(out / CONFIG), Store.open(out / STORE)
+    stages = {}
+    for stage in STAGES:
+        record = store.record(f"{stage.name}/done")
+        begun = store.record(f"{stage.name}/begun")
+        stages[stage.name] = "done" if record else ("begun" if begun else "missing")
+    setup = store.attributes["setup"]
+    return {
+        "name": config.name,
+        "seed": config.run.seed,
+        "stages": stages,
+        "particles": setup["particles"],
+        "replicas": setup["replicas"],
+        "dimension": setup["dimension"],
+        "slices": setup["slices"],
+        "mesh_spacing": setup["spacing"],
+        "bytes": sum(f.stat().st_size for f in (out / STORE).rglob("*") if f.is_file()),
+        "answer": _answer(out),
+    }
+
+
+def _answer(out: Path) -> list[str] | None:
+    from ipsdist.report.result_json import load
+
+    return summary_lines(load(out / "result.json")) if (out / "result.json").exists() else None
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
