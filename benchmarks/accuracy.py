@@ -66,7 +66,7 @@ def own_steps(
 
 
 def plain_numpy(seed: int, labelled: bool) -> dict[str, Any]:
-    """Case cubic by a few lines that share nothing with the project: sort, prefix sums; 101 slices 0.01 apart in a file."""
+    """Case cubic by a few lines that share nothing with the project (sort, prefix sums): a file of 101 slices."""
     import ipsdist as ips
 
     random = np.random.default_rng(seed)
@@ -86,7 +86,8 @@ def plain_numpy(seed: int, labelled: bool) -> dict[str, Any]:
         np.savez(file, times=np.arange(101) * 0.01, positions=np.array(slices)[:, :, None])
         run_file = Path(folder) / "own.toml"
         run_file.write_text(
-            f'[system]\ndiffusion = 2.0\n[data]\nsource = "import"\nfile = "{file}"\nlabelled = {str(labelled).lower()}\n'
+            f'[system]\ndiffusion = 2.0\n[data]\nsource = "import"\nfile = "{file}"\n'
+            f"labelled = {str(labelled).lower()}\n"
         )
         outcome = ips.run(run_file, Path(folder) / "out", draw=False)
     return answer("cubic", outcome)
@@ -137,9 +138,10 @@ def load() -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return one line an experiment and coefficient; errors in bounds, the bound being the mean standard error of right answers."""
+    """Return one line an experiment and coefficient; errors in bounds (the mean standard error of right answers)."""
     lines = [
-        f"{'experiment':45} {'right':>9}  {'term':8} {'mean/bound':>10} {'RMSE/bound':>10} {'worst':>9} {'bound':>8} {'in 3 se':>8}"
+        f"{'experiment':45} {'right':>9}  {'term':8} {'mean/bound':>10} {'RMSE/bound':>10}"
+        f" {'worst':>9} {'bound':>8} {'in 3 se':>8}"
     ]
     for name in EXPERIMENTS:
         mine = [r for r in rows if r["experiment"] == name]

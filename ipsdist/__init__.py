@@ -1,7 +1,7 @@
 """ipsdist learns the interaction law of a many-particle system from what its particles did, with error bars.
 
-``ipsdist.run("cubic")`` simulates and learns; ``ipsdist.learn(positions=..., times=..., diffusion=...)`` learns from your
-particles. Names are imported when first used, so that ``import ipsdist`` costs nothing.
+``ipsdist.run("cubic")`` simulates and learns; ``ipsdist.learn(positions=..., times=..., diffusion=...)`` learns from
+your particles. Names are imported when first used, so that ``import ipsdist`` costs nothing.
 """
 
 from importlib import import_module

@@ -5,7 +5,6 @@ from fractions import Fraction
 
 import numpy as np
 
-
 # --- equations: pair sums by broadcasting over all pairs ------------------------------------------------------------
 
 
@@ -148,7 +147,7 @@ def corner_weights(position, mesh):
 
 
 def slow_deposit(positions, mesh, offsets):
-    """count (nodes...) and products (offsets, nodes...) of positions (N, d), particle by particle."""
+    """Return count (nodes...) and products (offsets, nodes...) of positions (N, d), particle by particle."""
     count = np.zeros(mesh.shape, dtype=object)
     products = np.zeros((len(offsets), *mesh.shape), dtype=object)
     for position in positions:

@@ -1,4 +1,4 @@
-"""How far an answer is from the truth, where the truth is known (docs/method.md, section 7)."""
+"""How far an answer is from the truth, where the truth is known (docs/method.md, section 6)."""
 
 from __future__ import annotations
 

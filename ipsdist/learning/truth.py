@@ -1,4 +1,4 @@
-"""The true kernel in the words of the dictionary, where it is a combination of its terms: what simulated answers are judged by."""
+"""The true kernel as a combination of the dictionary's terms, where it is one: what simulated answers are judged by."""
 
 from __future__ import annotations
 

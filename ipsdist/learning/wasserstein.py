@@ -1,4 +1,4 @@
-"""Distances between densities on the grid: Wasserstein-2 and mean square difference (docs/method.md, section 7).
+"""Distances between densities on the grid: Wasserstein-2 and mean square difference (docs/method.md, section 6).
 
 A grid density is read as constant on the cell around each point. Negative lobes are clipped and both densities are
 normalised before they are transported.

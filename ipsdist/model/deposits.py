@@ -25,7 +25,7 @@ FLUX_ONE = COUNT_ONE * MOVE_ONE
 def neighbour_offsets(dimension: int) -> tuple[tuple[int, ...], ...]:
     """Return the lattice vectors that join two corners of a cell, first non-zero entry positive: 1, 4, 13 of them.
 
-    ``products[k]`` at node a is the sum over particles of w_a * w_(a + offset_k), METHOD 4 ("Gram from the particles").
+    ``products[k]`` at node a is the sum over particles of w_a * w_(a + offset_k), docs/method.md, section 4.
     """
     vectors = itertools.product((-1, 0, 1), repeat=dimension)
     return tuple(v for v in sorted(vectors, reverse=True) if next((c for c in v if c), 0) > 0)
@@ -33,7 +33,7 @@ def neighbour_offsets(dimension: int) -> tuple[tuple[int, ...], ...]:
 
 @dataclass(frozen=True)
 class Deposits:
-    """What one slice of one replica (or of a chunk of it) leaves on the force mesh. Chunks add exactly, in any order."""
+    """What a slice of one replica (or of a chunk of it) leaves on the force mesh. Chunks add exactly, in any order."""
 
     mesh: Mesh
     particles: int
@@ -43,7 +43,7 @@ class Deposits:
     products: npt.NDArray[np.int64]
     """(offsets, nodes...) products of neighbouring corner weights, in units of 1 / PRODUCT_ONE."""
     flux: npt.NDArray[np.int64] | None = None
-    """(d, nodes...) weight at this slice times displacement to the next one, in units of spacing / FLUX_ONE; labelled only."""
+    """(d, nodes...) weight here times displacement to the next slice, in units of spacing / FLUX_ONE; labelled only."""
     squared_move: int | None = None
     """Sum of |dX|**2 to the next slice, in units of spacing**2 / MOVE_ONE; labelled only."""
 

@@ -82,7 +82,7 @@ class Mesh:
     def _checked(self) -> Mesh:
         if math.prod(self.shape) > _MAX_NODES:
             raise RunError(
-                f"the force mesh would need {math.prod(self.shape)} nodes (at most {_MAX_NODES}): the particles blew up "
-                "(use a smaller time.step) or force.spacing is too fine for their extent"
+                f"the force mesh would need {math.prod(self.shape)} nodes (at most {_MAX_NODES}): "
+                "the particles blew up (use a smaller time.step) or force.spacing is too fine for their extent"
             )
         return self

@@ -36,14 +36,16 @@ class NormalEquations:
         panels, terms = self.moment.shape
         if self.gram.shape != (panels, terms, terms) or len(self.basis) != terms:
             raise ValueError(
-                f"`gram` must be {(panels, terms, terms)} and `basis` {terms} names; got {self.gram.shape}, {len(self.basis)}"
+                f"`gram` must be {(panels, terms, terms)} and `basis` {terms} names; "
+                f"got {self.gram.shape}, {len(self.basis)}"
             )
 
     def __add__(self, other: NormalEquations) -> NormalEquations:
         """Add panel by panel: another replica or run of the same form and basis."""
         if (self.form, self.basis) != (other.form, other.basis):
             raise ValueError(
-                f"normal equations add only for one form and basis; got {self.form} {self.basis} and {other.form} {other.basis}"
+                "normal equations add only for one form and basis; "
+                f"got {self.form} {self.basis} and {other.form} {other.basis}"
             )
         if self.moment.shape != other.moment.shape:
             raise ValueError("normal equations add panel by panel; take total() of runs with different panels first")

@@ -55,7 +55,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Grid:
-    """The regular grid of densities and figures: ``cells[a]`` intervals, so ``cells[a] + 1`` points, from lower to upper."""
+    """The regular grid of densities and figures: ``cells[a]`` intervals, lower to upper, so ``cells[a] + 1`` points."""
 
     lower: tuple[float, ...]
     upper: tuple[float, ...]

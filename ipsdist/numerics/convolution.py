@@ -53,7 +53,7 @@ def lag_radii(mesh: Mesh) -> Array:
 
 
 def force_table(mesh: Mesh, phi: Radial, radii: Array | None = None) -> Array:
-    """Return K_a(lag) = phi(|lag|) lag_a / |lag|, 0 at lag 0 (d, lags...), not yet prefiltered (docs/method.md, section 1)."""
+    """Return K_a(lag) = phi(|lag|) lag_a / |lag|, 0 at lag 0 (d, lags...), not prefiltered (docs/method.md, 1)."""
     r = lag_radii(mesh) if radii is None else radii
     away = r > 0
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -73,7 +73,7 @@ def differentiate(table: Array, axis: int, spacing: float) -> Array:
 
 
 def prefilter(table: Array, times: int = 2) -> Array:
-    """Apply the stencil [-1/12, 14/12, -1/12] along every axis ``times`` times; ``times`` entries are lost on every side."""
+    """Apply the stencil [-1/12, 14/12, -1/12] along every axis ``times`` times; each takes an entry off every side."""
     for _ in range(times):
         for axis in range(table.ndim):
             t = np.moveaxis(table, axis, 0)

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-
 from ipsdist.arrays import to_host
 from ipsdist.config import RunConfig, resolve
 from ipsdist.importers.npz import check_tracks
@@ -27,8 +26,8 @@ def run(source: str | Path, out: Path | str | None = None, *, seed: int | None =
     ----------
     source : name of a case, or path of a TOML run file.
     out : directory of the run; ``runs/NAME`` by default. What it already has is kept.
-    options : ``sets`` (a list of "section.key=value"), ``device``; ``workers``, ``scheduler`` or ``client`` (your own Dask
-        client), ``observe`` (called with `Progress` events).
+    options : ``sets`` (a list of "section.key=value"), ``device``; ``workers``, ``scheduler`` or ``client`` (your own
+        Dask client), ``observe`` (called with `Progress` events).
 
     Raises InputError before anything is written, RunError when work fails.
     """

@@ -1,4 +1,4 @@
-"""Assessment of a finished fit: errors against the truth, predicted densities, W2, free energies (docs/method.md, section 6)."""
+"""Assessment of a finished fit: errors against the truth, predicted densities, W2, energies (docs/method.md, 6)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def assess(
 
 
 def _distances(store: Store, setup: Mapping[str, Any]) -> tuple[Array, Array]:
-    """Return radii (R,) from 0 to the 99.9 % quantile of the pair distances, and their density, averaged over slices."""
+    """Return radii (R,) from 0 to the 99.9 % quantile of the pair distances, and their density, a mean over slices."""
     n, d, slices = setup["replicas"], setup["dimension"], setup["slices"]
     chosen = np.unique(np.linspace(0, slices - 1, min(_RHO_SLICES, slices)).round().astype(int))
     length = len(slice_totals(store, 1, slices, d, 0))
@@ -160,7 +160,7 @@ def _energies(
     times: Array,
     config: RunConfig,
 ) -> dict[str, Any]:
-    """Free energies of data, truth and learnt kernel. The data's uses the true Phi where it is known, else the learnt."""
+    """Free energies of data, truth and learnt kernel. The data's uses the true Phi where known, else the learnt one."""
     true, learnt = kernels
     of_data = learnt.potential if true is None else true.potential
     external = config.potential()

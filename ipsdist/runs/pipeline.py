@@ -98,9 +98,7 @@ def _stages(
     return Outcome(out, result, kernel, tuple(reused))
 
 
-def redo(
-    out: Path | str, stage: str, sets: Sequence[str] = (), **options: Any
-) -> Outcome:
+def redo(out: Path | str, stage: str, sets: Sequence[str] = (), **options: Any) -> Outcome:
     """Do one stage of an existing run again, with changed keys of that or later stages where ``sets`` gives some.
 
     Stages before it are completed when they are missing; ``options`` are those of `run`.
@@ -110,7 +108,9 @@ def redo(
         raise InputError("DIR", "must be the directory of a run", out, "start one with `ipsdist run CASE --out DIR`")
     config = resolve(out / CONFIG, sets)
     if stage != "report":
-        store = open_run(out, config, STAGES[0], fingerprints(STAGES, config, dict(read_inputs(config).digests))[STAGES[0].name])
+        store = open_run(
+            out, config, STAGES[0], fingerprints(STAGES, config, dict(read_inputs(config).digests))[STAGES[0].name]
+        )
         if store is not None:
             with locked(out):
                 store.discard(stage)
@@ -119,5 +119,3 @@ def redo(
 
 def _silent(progress: Progress) -> None:
     """Hear nothing."""
-
-

@@ -46,10 +46,10 @@ class Plan:
     def text(self) -> str:
         """Return a table for people."""
         lines = [f"{'stage':12} {'tasks':>6} {'memory a task':>14} {'in the store':>13}"]
-        for row in self.rows:
-            lines.append(
-                f"{row.stage:12} {row.tasks:6} {_size(row.bytes_per_task):>14} {_size(row.store_bytes):>13}"
-            )
+        lines += [
+            f"{row.stage:12} {row.tasks:6} {_size(row.bytes_per_task):>14} {_size(row.store_bytes):>13}"
+            for row in self.rows
+        ]
         total = sum(row.store_bytes for row in self.rows)
         return "\n".join([*lines, f"store about {_size(total)}; about {_duration(self.seconds)} on one core"])
 
@@ -61,7 +61,9 @@ def plan(config: RunConfig) -> Plan:
     rows = []
     for stage in STAGES:
         tasks = stage.tasks(config, setup, "", "")
-        rows.append(PlanRow(stage.name, max(1, len(tasks)), max((t.bytes for t in tasks), default=0), sizes[stage.name]))
+        rows.append(
+            PlanRow(stage.name, max(1, len(tasks)), max((t.bytes for t in tasks), default=0), sizes[stage.name])
+        )
     return Plan(tuple(rows), _seconds(config, setup))
 
 

@@ -23,7 +23,7 @@ __all__ = ["report_stage"]
 def report_stage(
     store: Store, config: RunConfig, workers: int, out: Path, draw: bool = True
 ) -> tuple[dict[str, Any], LearnedKernel]:
-    """Write result.json, figures and report.html (with ``draw``) into ``out``; return the result and the learnt kernel."""
+    """Write result.json, and with ``draw`` figures and report.html, into ``out``; return the result and the kernel."""
     fit, equations, diffusion = load_fit(store), load_equations(store), load_diffusion(store)
     learnt = LearnedKernel.from_fit(fit, config.terms())
     with single_threaded():
@@ -34,5 +34,5 @@ def report_stage(
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(out / "result.json")
     if draw:
-        write_report(result, report_data(store, config, fit, assessment, result), out)
+        write_report(result, report_data(store, config, fit, assessment), out)
     return result, learnt

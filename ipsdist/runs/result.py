@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -24,6 +23,7 @@ __all__ = ["report_data", "result_of"]
 
 _PACKAGES = ("ipsdist", "numpy", "scipy", "numba", "zarr", "dask", "distributed", "sympy", "matplotlib", "POT")
 _STAGES = ("particles", "densities", "equations", "kernel")
+
 
 def result_of(
     store: Store,
@@ -79,9 +79,7 @@ def result_of(
     }
 
 
-def report_data(
-    store: Store, config: RunConfig, fit: Fit, assessment: Assessment, result: Mapping[str, Any]
-) -> ReportData:
+def report_data(store: Store, config: RunConfig, fit: Fit, assessment: Assessment) -> ReportData:
     """Return the arrays that the figures are drawn from."""
     a = assessment
     truth = None if a.truth is None else {n: float(z) for n, z in zip(fit.basis, a.truth, strict=True) if z != 0.0}

@@ -1,4 +1,4 @@
-"""What a run fixes before its first step: the inputs, the mesh spacing, the grid; and what it refuses before it writes."""
+"""What a run fixes before its first step (inputs, mesh spacing, grid), and what it refuses before it writes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def write_inputs(store: Store, inputs: Inputs) -> None:
     """Put the inputs into the store, where every task finds them."""
     if inputs.tracks is not None:
         x = inputs.tracks.positions
-        store.create_array(INPUT_POSITIONS, x.shape, x.dtype, ("time", "particle", "space"), (1, *x.shape[1:]), "length", False)
+        store.create_array(
+            INPUT_POSITIONS, x.shape, x.dtype, ("time", "particle", "space"), (1, *x.shape[1:]), "length", False
+        )
         store.write_region(INPUT_POSITIONS, 0, x)
         store.write("input/times", inputs.tracks.times, dims=("time",), units="time")
     if inputs.initial is not None:
@@ -77,7 +79,8 @@ def prepare(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
 def _of_simulation(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
     system, times = config.system_value(), config.times()
     law = FromArray(inputs.initial) if inputs.initial is not None else config.initial_law()
-    assert law is not None and system.kernel is not None
+    assert law is not None
+    assert system.kernel is not None
     sample = initial_positions(law, config, 0, _SAMPLE)
     cutoffs = [c for c in (config.system.cutoff, config.dictionary.cutoff) if c is not None]
     if config.force.spacing == "auto":
@@ -88,7 +91,9 @@ def _of_simulation(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
         spacing = _given_spacing(float(config.force.spacing), sample)
     limit = largest_step(system, sample, spacing)
     if times.step > limit:
-        raise InputError("time.step", "must resolve the force", f"{times.step:g}", f"a step of at most {limit:g} would do")
+        raise InputError(
+            "time.step", "must resolve the force", f"{times.step:g}", f"a step of at most {limit:g} would do"
+        )
     grid = _grid(config, sample)
     return {
         "dimension": system.dimension,
@@ -129,7 +134,9 @@ def _given_spacing(spacing: float, sample: Array) -> float:
     widest = float(sample.std(axis=0).max())
     if rounded > widest:
         rule = "must be finer than the spread of the particles, or the mesh would lose their arrangement"
-        raise InputError("force.spacing", rule, f"{spacing:g} against a standard deviation of {widest:.3g}", 'use "auto"')
+        raise InputError(
+            "force.spacing", rule, f"{spacing:g} against a standard deviation of {widest:.3g}", 'use "auto"'
+        )
     return rounded
 
 
@@ -140,7 +147,9 @@ def _grid(config: RunConfig, sample: Array) -> dict[str, Any]:
     if outside > _LOST:
         box = f"{sample.min(axis=0).round(3).tolist()} to {sample.max(axis=0).round(3).tolist()}"
         rule = f"must hold the particles; at most {_LOST:.0%} may start outside"
-        raise InputError("grid.lower", rule, f"{outside:.1%} outside", f"the particles span {box}: widen grid.lower and grid.upper")
+        raise InputError(
+            "grid.lower", rule, f"{outside:.1%} outside", f"the particles span {box}: widen grid.lower and grid.upper"
+        )
     return {"lower": list(grid.lower), "upper": list(grid.upper), "cells": list(grid.cells)}
 
 

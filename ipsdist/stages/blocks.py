@@ -31,7 +31,7 @@ class Block:
 
 
 def slice_blocks(slices: int, dimension: int) -> list[Block]:
-    """Cut the slices into blocks; the cut depends on nothing but their number and the dimension, so that bits do not."""
+    """Cut the slices into blocks, by nothing but their number and the dimension, so that no bit depends on the cut."""
     length = _LENGTH[dimension]
     return [Block(k, a, min(a + length, slices)) for k, a in enumerate(range(0, slices, length))]
 

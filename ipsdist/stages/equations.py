@@ -102,7 +102,7 @@ def _strong_block(store: Store, task: Task) -> None:
 
 
 def given_diffusion(config: RunConfig) -> float:
-    """Return sigma^2 of the run file; the strong form needs it before the first panel. Raises InputError without one."""
+    """Return sigma^2 of the run file, which the strong form needs before its first panel. Raises InputError without."""
     if config.system.diffusion is None:
         fix = 'give it, or use fit.form = "action", which estimates it from labelled slices'
         raise InputError("system.diffusion", "is required by the strong form", "nothing", fix)
@@ -117,7 +117,7 @@ def _write(store: Store, group: str, equations: NormalEquations) -> None:
 
 
 def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
-    """Join slices to panels, replica after replica: the only place where floats of different tasks meet, in fixed order."""
+    """Join slices to panels, replica after replica: the only place where floats of tasks meet, in a fixed order."""
     setup = store.attributes["setup"]
     blocks = slice_blocks(setup["slices"], setup["dimension"])
     diffusion = _diffusion(store, config, blocks_of=[b.number for b in blocks])

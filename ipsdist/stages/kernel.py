@@ -54,7 +54,7 @@ def _nothing(task: Task, tick: Tick) -> Payload:
 
 
 def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
-    """Select; keep beside it the two phases with and without importance sampling on the same equations, for the report."""
+    """Select; keep beside it, for the report, the two phases with and without importance sampling."""
     equations, diffusion = load_equations(store), load_diffusion(store).value
     with single_threaded():
         fit = select(config, equations, diffusion)

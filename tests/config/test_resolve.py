@@ -50,7 +50,7 @@ def test_power_law_is_the_published_case_at_full_size():
     )  # fmt: skip
     assert (law.means, law.variances) == (((2.0,), (-3.0,)), (0.25, 1.0))
     assert config.density_grid().lower == (-7.0,)
-    assert config.density_grid().cells == (100,)
+    assert config.density_grid().cells == (280,)
     assert len(config.terms()) == 12
 
 

@@ -32,7 +32,7 @@ def arrays(out: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module", params=[1, 2])
 def undisturbed(request, tmp_path_factory):
-    """A finished run in one process, its run file, its arrays and its answer."""
+    """Return the run file of a finished run in one process, its folder, its arrays and its answer."""
     folder = tmp_path_factory.mktemp(f"bits{request.param}")
     source = write(folder, request.param)
     outcome = ips.run(source, folder / "serial", draw=False)

@@ -1,0 +1,1 @@
+"""Densities: deposits of positions, windows and bandwidths, and the mean-field equation."""

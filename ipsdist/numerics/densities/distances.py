@@ -1,4 +1,4 @@
-"""The law of pair distances in the data: what errors of the kernel are weighted by (docs/method.md, section 7)."""
+"""The law of pair distances in the data: what errors of the kernel are weighted by (docs/method.md, section 6)."""
 
 from __future__ import annotations
 

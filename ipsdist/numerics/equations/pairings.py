@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,30 +79,23 @@ def _power(weights: Array, mesh: Mesh) -> Array:
 
 
 def _gram(velocity: Array, weights: Array, products: npt.NDArray[np.int64]) -> Array:
-    """Return sum_i V_k(X_i) . V_l(X_i) from node values (M, d, nodes...), counts (nodes...) and products (offsets, nodes...)."""
+    """Return sum_i V_k(X_i) . V_l(X_i) from velocity (M, d, nodes...), counts (nodes...) and products (offsets, nodes...).
+
+    Only nodes that particles touch are read: in three dimensions they are few.
+    """
     terms, dimension = velocity.shape[:2]
     flat = velocity.reshape(terms, dimension, -1)
-    gram = _weighted(flat, weights.reshape(-1))
+    touched = np.flatnonzero(weights)
+    gram = _weighted(flat[:, :, touched], weights.reshape(-1)[touched])
+    strides = np.array([math.prod(weights.shape[a + 1 :]) for a in range(dimension)])
     for offset, product in zip(neighbour_offsets(dimension), products, strict=True):
-        here, there = _ends(offset, weights.shape)
-        whole = (slice(None), slice(None))
-        jump = velocity[(*whole, *there)] - velocity[(*whole, *here)]
-        gram -= _weighted(jump.reshape(terms, dimension, -1), product[here].reshape(-1) / PRODUCT_ONE)
+        here = np.flatnonzero(product)
+        jump = flat[:, :, here + int(strides @ offset)] - flat[:, :, here]
+        gram -= _weighted(jump, product.reshape(-1)[here] / PRODUCT_ONE)
     return 0.5 * (gram + gram.T)
 
 
 def _weighted(flat: Array, weights: Array) -> Array:
+    """Return sum over axes and nodes of flat_k flat_l weights: (M, d, n) and (n,) to (M, M)."""
     terms = len(flat)
     return np.asarray((flat * weights).reshape(terms, -1) @ flat.reshape(terms, -1).T)
-
-
-def _ends(offset: tuple[int, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Return the index of all nodes a whose neighbour a + offset is on the mesh, and the index of those neighbours."""
-
-    def sides() -> Iterator[tuple[slice, slice]]:
-        for step, n in zip(offset, shape, strict=True):
-            low, high = max(0, -step), n - max(0, step)
-            yield slice(low, high), slice(low + step, high + step)
-
-    here, there = zip(*sides(), strict=True)
-    return here, there

@@ -59,7 +59,7 @@ class ExternalTables:
 
 
 def pair_tables(dictionary: Dictionary, mesh: Mesh) -> PairTables:
-    """Tabulate every term of the dictionary on the mesh. Cost: d + 2 transforms and one evaluation of phi and Phi a term.
+    """Tabulate every term of the dictionary on the mesh. Cost a term: d + 2 transforms, phi and Phi evaluated once.
 
     The Laplacian is the fourth-order divergence of the force table, so that a jump of K at 0 (phi(0) != 0 in 1-D)
     enters with the right moments instead of as an infinite value.

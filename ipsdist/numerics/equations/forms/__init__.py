@@ -1,0 +1,1 @@
+"""The forms, one file each: from pairings or densities to normal equations."""

@@ -19,7 +19,7 @@ def fold_known(
     moment: npt.NDArray[np.float64],
     particles: int,
 ) -> NormalEquations:
-    """Return the equations of the first ``len(basis)`` columns of gram (P, M', M') and moment (P, M'); the rest is known."""
+    """Return the equations of the first ``len(basis)`` columns of gram (P, K, K), moment (P, K); others are known."""
     m = len(basis)
     moment = moment[:, :m] - gram[:, :m, m:].sum(axis=2)
     return NormalEquations(form, tuple(basis), gram[:, :m, :m], moment, None, particles)

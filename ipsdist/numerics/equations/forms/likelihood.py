@@ -1,4 +1,4 @@
-"""Likelihood form: Girsanov's log-likelihood of labelled trajectories by the left-point rule (docs/method.md, 4.4)."""
+"""Likelihood form: Girsanov's log-likelihood of labelled trajectories by the left-point rule (docs/method.md, 4.2)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def likelihood_equations(
 ) -> NormalEquations:
     """Return A_n = D_n gram_n and b_n = sum_i V_k(X_i) . dX_i for the panel of every two neighbouring slices.
 
-    Exact for the simulated chain when every step is a slice; otherwise biased of first order in the distance D of slices.
-    Raises InputError when the displacements are unknown (unlabelled data).
+    Exact for the simulated chain when every step is a slice; otherwise biased of first order in the distance D of
+    slices. Raises InputError when the displacements are unknown (unlabelled data).
     """
     work = pairings.work[:-1]
     if np.isnan(work).any():
