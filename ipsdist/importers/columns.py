@@ -11,7 +11,10 @@ from ipsdist.model.errors import InputError
 
 __all__ = ["Columns", "choose_columns", "one_of", "plain", "unit_of"]
 
-PARTICLE = ("particle", "particle_id", "particleid", "track_id", "trackid", "track", "trajectory", "traj", "id", "label")
+PARTICLE = (
+    *("particle", "particle_id", "particleid", "track_id", "trackid", "track", "trajectory", "traj"),
+    *("cell_id", "cell", "animal", "object", "id", "label", "name"),
+)
 TIME = ("t", "time", "times", "position_t", "frame", "frames", "step")
 AXES = tuple((a, f"position_{a}", f"pos_{a}", f"{a}_position", f"centroid_{a}") for a in "xyz")
 

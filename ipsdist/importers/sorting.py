@@ -1,0 +1,225 @@
+"""Rows in any order to rows by (time, particle), on disk: spooled, dealt into buckets of slices, sorted there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ipsdist.importers.columns import Columns
+from ipsdist.importers.parts import MISSING, Codes, Part, row_dtype
+from ipsdist.importers.survey import Rows, Survey
+from ipsdist.model.errors import InputError
+
+__all__ = ["Spool"]
+
+_BUCKET = 64 * 2**20
+"""Bytes of rows sorted at a time, but at least one slice."""
+_READ = 2**18
+"""Rows read at a time."""
+_BUCKETS = 256
+"""Most buckets, each of which is an open file; a larger table has larger buckets."""
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """Slices first .. stop - 1, and the rows of a file that hold them."""
+
+    first: int
+    stop: int
+    path: Path
+    start: int
+    rows: int
+
+
+class Spool:
+    """Rows on disk as they come, 8 + 8 d bytes each, and what was seen of them."""
+
+    def __init__(self, folder: Path, columns: Columns) -> None:
+        self._columns = columns
+        self._dtype = row_dtype(len(columns.position))
+        self._folder, self._path = folder, folder / "rows"
+        self._file: BinaryIO = self._path.open("wb")
+        self._times, self._ids = Codes(), Codes()
+        self._counts = np.zeros(0, dtype=np.int64)
+        self._in_order, self._last = True, 0
+        self._lower, self._upper = np.full(len(columns.position), np.inf), np.full(len(columns.position), -np.inf)
+        self.rows = self.bad = 0
+        self._first_bad = ""
+
+    def add(self, part: Part) -> None:
+        """Append the rows of a part, with the codes of the whole table."""
+        if len(part.bad):
+            if not self.bad:
+                self._first_bad = f"row {self.rows + int(part.bad[0]) + 1}, {self._names(part.bad_columns)}"
+            self.bad += len(part.bad)
+        rows, good = part.rows, None
+        if len(part.bad):
+            good = rows["time"] != MISSING
+        times = _recoded(self._times, part.times, rows["time"], good)
+        rows["time"] = times
+        if part.ids is not None:
+            rows["particle"] = _recoded(self._ids, part.ids, rows["particle"], good)
+        seen = times if good is None else times[good]
+        counts = np.bincount(seen, minlength=len(self._times))
+        counts[: len(self._counts)] += self._counts
+        self._counts = counts
+        if len(seen):
+            self._in_order = self._in_order and seen[0] >= self._last and bool((np.diff(seen) >= 0).all())
+            self._last = int(seen[-1])
+        self._lower, self._upper = np.minimum(self._lower, part.lower), np.maximum(self._upper, part.upper)
+        rows.tofile(self._file)
+        self.rows += len(rows)
+
+    def close(self, *, drop: bool) -> Survey:
+        """End the rows and return what they are. Raises InputError for what cannot be used; NaN rows unless ``drop``."""
+        self._file.close()
+        if self.rows == 0:
+            raise InputError("SOURCE", "must hold rows", "a header alone", "check the file")
+        if self.bad and not drop:
+            got = f"{self.bad} of {self.rows} rows with a missing or not finite value, first {self._first_bad}"
+            raise InputError("SOURCE", "must hold finite numbers", got, "leave them out with --drop-nan")
+        times, self._time_rank = self._times.ordered()
+        names, self._id_rank = self._ids.ordered()
+        counts = np.empty_like(self._counts)
+        counts[self._time_rank] = self._counts
+        # New times got rising codes as they came: the file is in order when the codes and the times both rise.
+        self._in_order = self._in_order and bool((np.diff(self._time_rank) > 0).all())
+        labelled = self._columns.particle is not None
+        return Survey(
+            times=times,
+            counts=counts,
+            lower=self._lower,
+            upper=self._upper,
+            rows=self.rows - self.bad,
+            dropped=self.bad,
+            names=names if labelled else None,
+        )
+
+    def sorted(self, survey: Survey) -> Iterator[Rows]:
+        """Yield all rows by (time, particle), in blocks of whole slices. Raises InputError for a repeated row."""
+        for bucket in self._buckets(survey):
+            if bucket.rows:
+                rows = np.fromfile(bucket.path, self._dtype, bucket.rows, offset=bucket.start * self._dtype.itemsize)
+                rows = rows[rows["time"] != MISSING] if self.bad and self._in_order else rows
+                yield self._by_key(bucket, rows, survey)
+
+    def row_of(self, rank: int) -> int:
+        """Return the number of the first row at a time, given by its place among the sorted times."""
+        code = int(np.flatnonzero(self._time_rank == rank)[0])
+        start = 1
+        for rows in self._read():
+            found = np.flatnonzero(rows["time"] == code)
+            if len(found):
+                return start + int(found[0])
+            start += len(rows)
+        raise AssertionError(f"no row has time {rank}")
+
+    def _buckets(self, survey: Survey) -> list[_Bucket]:
+        """Deal the rows into files of consecutive slices; rows that are in order stay where they are."""
+        size = max(_BUCKET // self._dtype.itemsize, -(-self.rows // _BUCKETS))
+        ends = np.concatenate([[0], np.cumsum(survey.counts)])
+        cuts = [0]
+        while cuts[-1] < len(survey.counts):
+            stop = int(np.searchsorted(ends, ends[cuts[-1]] + size, side="right")) - 1
+            cuts.append(max(cuts[-1] + 1, stop))
+        pairs = list(zip(cuts, cuts[1:], strict=False))
+        if len(pairs) == 1:
+            self._in_order = True  # one bucket needs no dealing
+        if self._in_order and not self.bad:
+            return [_Bucket(a, b, self._path, int(ends[a]), int(ends[b] - ends[a])) for a, b in pairs]
+        if len(pairs) == 1:
+            return [_Bucket(0, len(survey.counts), self._path, 0, self.rows)]
+        self._in_order = False
+        paths = self._deal(cuts)
+        return [
+            _Bucket(a, b, path, 0, int(ends[b] - ends[a])) for (a, b), path in zip(pairs, paths, strict=True)
+        ]
+
+    def _deal(self, cuts: list[int]) -> list[Path]:
+        paths = [self._folder / f"bucket-{k}" for k in range(len(cuts) - 1)]
+        bucket_of_rank = np.repeat(np.arange(len(paths), dtype=np.uint16), np.diff(cuts))
+        bucket_of_code = bucket_of_rank[self._time_rank]
+        files = [path.open("wb") for path in paths]
+        try:
+            for rows in self._read():
+                rows = rows[rows["time"] != MISSING] if self.bad else rows
+                bucket = bucket_of_code[rows["time"]]
+                order = np.argsort(bucket, kind="stable")
+                rows = rows.take(order)
+                ends = np.cumsum(np.bincount(bucket, minlength=len(paths)))
+                for file, start, stop in zip(files, [0, *ends[:-1]], ends, strict=True):
+                    rows[start:stop].tofile(file)
+        finally:
+            for file in files:
+                file.close()
+        return paths
+
+    def _by_key(self, bucket: _Bucket, rows: npt.NDArray[np.void], survey: Survey) -> Rows:
+        """Sort the rows of a bucket by time, and by particle where there are labels."""
+        time = self._time_rank[rows["time"]] - np.int32(bucket.first)
+        if survey.names is None:
+            slices = bucket.stop - bucket.first
+            order = np.argsort(time.astype(np.uint16) if slices <= 2**16 else time, kind="stable")
+            return Rows(bucket.first, bucket.stop, None, rows["position"].take(order, axis=0))
+        particle = self._id_rank[rows["particle"]]
+        key = time.astype(np.int64) * survey.particles + particle
+        order = _order(key, (bucket.stop - bucket.first) * survey.particles)
+        if order is None:
+            raise self._repeated(bucket, rows, key, survey)
+        return Rows(bucket.first, bucket.stop, particle[order], np.ascontiguousarray(rows.take(order)["position"]))
+
+    def _repeated(self, bucket: _Bucket, rows: npt.NDArray[np.void], key: npt.NDArray[np.int64], survey: Survey) -> InputError:
+        order = np.argsort(key, kind="stable")
+        again = np.flatnonzero(np.diff(key[order]) == 0)
+        twin = rows[order[again[0]]]
+        found, start = [], 1
+        for read in self._read():
+            same = np.flatnonzero((read["time"] == twin["time"]) & (read["particle"] == twin["particle"]))
+            found += (start + same).tolist()
+            start += len(read)
+        k, p = int(self._time_rank[twin["time"]]), int(self._id_rank[twin["particle"]])
+        assert survey.names is not None
+        numbers = " and ".join(str(n) for n in found[:2])
+        got = f"rows {numbers} with particle {survey.names[p]} at time {survey.times[k]:g}"
+        if len(again) > 1:
+            got += f", and {len(again) - 1} more"
+        return InputError("SOURCE", "must hold a particle once at a time", got, "remove one of each, or give --unlabelled")
+
+    def _read(self) -> Iterator[npt.NDArray[np.void]]:
+        with self._path.open("rb") as file:
+            while len(rows := np.fromfile(file, self._dtype, _READ)):
+                yield rows
+
+    def _names(self, places: tuple[int, ...]) -> str:
+        columns = [self._columns.particle, self._columns.time, *self._columns.position]
+        found = [columns[place + 1] for place in places]
+        return "column " + ", ".join(self._columns.name(place) for place in found if place is not None)
+
+
+def _recoded(codes: Codes, values: Any, local: npt.NDArray[np.int32], good: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.int32]:
+    """Return codes of the whole table for those of a part."""
+    table = codes.add(values)
+    if good is None:
+        return table[local]
+    found = np.full(len(local), MISSING, dtype=np.int32)
+    found[good] = table[local[good]]
+    return found
+
+
+def _order(key: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.intp] | None:
+    """Return the order that sorts keys 0 .. size - 1; None when a key comes twice."""
+    if size <= 8 * len(key):
+        # Nearly every key is taken: the place of each is its order.
+        place = np.full(size, -1, dtype=np.int32)
+        place[key] = np.arange(len(key), dtype=np.int32)
+        order = place[place >= 0].astype(np.intp)
+        return order if len(order) == len(key) else None
+    order = np.argsort(key, kind="stable")
+    return None if (np.diff(key[order]) == 0).any() else order

@@ -1,0 +1,250 @@
+"""Radial equations: the slices paired once with a radial basis, summed to blocks of panels; any dictionary follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+from ipsdist.model.deposits import FLUX_ONE, PRODUCT_ONE, Deposits, neighbour_offsets
+from ipsdist.model.mesh import Mesh
+from ipsdist.model.normal_equations import NormalEquations
+from ipsdist.numerics.convolution import convolve, padded_lengths
+from ipsdist.numerics.equations.forms.known import fold_known
+from ipsdist.numerics.equations.quadrature import panels
+from ipsdist.numerics.equations.tables import ExternalTables, PairTables
+
+__all__ = ["BLOCKS", "BlockRule", "RadialPairings", "block_rule", "gram_stride", "pair_radial", "radial_equations"]
+
+Array = npt.NDArray[np.float64]
+
+BLOCKS = 20
+"""Blocks of consecutive panels that the equations of a run keep apart."""
+_FEWEST = 96
+"""The Gram is made at no fewer slices than this, or at all of them."""
+_VALUES = (2.0e7, 4.0e7, 1.6e8)
+"""Node values of V (functions x axes x nodes x slices) made for Grams, d = 1, 2, 3: about 2, 6 and 30 CPU-seconds."""
+
+
+@dataclass(frozen=True)
+class BlockRule:
+    """How S slices make K blocks of panels: b_k and A_k of a block are sums over slices with these weights."""
+
+    form: str
+    """``action`` or ``likelihood``."""
+    integral: Array
+    """(K, S) weights of the time rule: of the Laplacian."""
+    gram: Array
+    """(K, S) weights of the Gram, 0 at the slices between those where it is made."""
+    difference: Array
+    """(K, S) action: +1 at the last and -1 at the first slice of a block, of the energy. Likelihood: 1 at every step, of the
+    work."""
+
+    @property
+    def made(self) -> npt.NDArray[np.intp]:
+        """Slices at which the Gram is made."""
+        return np.flatnonzero(self.gram.any(axis=0))
+
+
+def block_rule(
+    times: npt.ArrayLike, form: str, quadrature: str = "simpson", stride: int = 1, blocks: int = BLOCKS
+) -> BlockRule:
+    """Return the rule for slices at times (S,): at most ``blocks`` blocks of neighbouring panels of the form.
+
+    With a ``stride`` above 1 the Gram, which follows the density and is smooth in time, is made at every ``stride``-th
+    slice and taken to be a parabola through three of them in between. The Laplacian and the energy, which hold the
+    answer's noise, are always taken at every slice, so that only a fraction of the time rule's own error is added.
+    """
+    t = np.asarray(times, dtype=np.float64)
+    slices = len(t)
+    if form == "likelihood":
+        rule = [(n, np.array([gap])) for n, gap in enumerate(np.diff(t))]
+        ends = [(n, n + 1) for n in range(slices - 1)]
+    else:
+        cut = panels(t, quadrature)
+        rule, ends = [(p.first, p.weights) for p in cut], [(p.first, p.last) for p in cut]
+    count = min(blocks, len(rule))
+    integral, difference = np.zeros((count, slices)), np.zeros((count, slices))
+    block = np.zeros(len(rule), dtype=np.intp)
+    block[[n * len(rule) // count for n in range(1, count)]] = 1
+    for k, (first, weights), (begin, end) in zip(np.cumsum(block), rule, ends, strict=True):
+        integral[k, first : first + len(weights)] += weights
+        if form == "likelihood":
+            difference[k, begin] = 1.0
+        else:
+            difference[k, end] += 1.0
+            difference[k, begin] -= 1.0
+    return BlockRule(form, integral, integral @ _interpolation(t, stride), difference)
+
+
+def gram_stride(slices: int, functions: int, mesh: Mesh) -> int:
+    """Return the power of two at which Grams are made on this mesh: 1 while that is affordable, never below 96 slices."""
+    affordable = _VALUES[mesh.dimension - 1] / (functions * mesh.dimension * np.prod(mesh.shape, dtype=np.float64))
+    stride = 1
+    while slices / stride > affordable and slices / (2 * stride) >= _FEWEST:
+        stride *= 2
+    return stride
+
+
+def _interpolation(t: Array, stride: int) -> Array:
+    """Return the matrix (S, S) that takes values at every stride-th time (and the last) to all times, by parabolas."""
+    kept = np.unique(np.append(np.arange(0, len(t), stride), len(t) - 1))
+    if stride == 1 or len(kept) < 3:
+        return np.eye(len(t))
+    matrix = np.zeros((len(t), len(t)))
+    # Three neighbours in turn, two intervals each; an odd last interval shares the parabola of the two before its end.
+    left = np.minimum(np.maximum(np.searchsorted(kept, np.arange(len(t)), side="right") - 1, 0) // 2 * 2, len(kept) - 3)
+    nodes = kept[left[:, None] + np.arange(3)]
+    for j in range(3):
+        others = [m for m in range(3) if m != j]
+        top = np.prod(t[:, None] - t[nodes[:, others]], axis=1)
+        bottom = np.prod(t[nodes[:, [j]]] - t[nodes[:, others]], axis=1)
+        matrix[np.arange(len(t)), nodes[:, j]] += top / bottom
+    return matrix
+
+
+@dataclass(frozen=True)
+class RadialPairings:
+    """Pairings of neighbouring slices (S' of them) with the functions, then the external columns: M columns in all."""
+
+    blocks: npt.NDArray[np.intp]
+    """(K',) the blocks of the rule that these slices are part of."""
+    gram: Array
+    """(K', M, M) the part of these slices in the Gram of each of those blocks."""
+    energy: Array
+    """(S', M) as in `Pairings`."""
+    laplacian: Array
+    """(S', M) as in `Pairings`."""
+    work: Array
+    """(S', M) as in `Pairings`; NaN where the displacement is unknown."""
+
+
+def pair_radial(
+    deposits: Sequence[Deposits], tables: PairTables, gram_weights: Array, external: Sequence[ExternalTables] = ()
+) -> RadialPairings:
+    """Pair neighbouring slices of one replica, all on the mesh of the tables, with a basis.
+
+    ``gram_weights`` (K, S') are the columns of ``BlockRule.gram`` for these slices. Same sums as `pair_slice`, for many
+    functions: energy, Laplacian and work of all slices by one matrix product each over frequencies; V at the nodes by
+    inverse transforms only where a Gram is made.
+    """
+    if any(d.mesh != tables.mesh for d in deposits):
+        raise ValueError("deposits and tables must be on one mesh")
+    blocks = np.flatnonzero(gram_weights.any(axis=1))
+    columns = len(tables.energy) + len(external)
+    gram = np.zeros((len(blocks), columns, columns))
+    for s, one in enumerate(deposits):
+        share = gram_weights[blocks, s]
+        if share.any():
+            gram += share[:, None, None] * _gram(one, tables, external)
+    counts = np.stack([d.density_weights() for d in deposits])
+    spectra = scipy.fft.rfftn(counts, padded_lengths(tables.mesh), axes=range(1, counts.ndim)).reshape(len(counts), -1)
+    energy, laplacian = _quadratics(deposits, spectra, tables)
+    work = _works(deposits, spectra, tables)
+    for one in external:
+        energy = np.column_stack([energy, np.tensordot(counts, one.value, one.value.ndim)])
+        laplacian = np.column_stack([laplacian, np.tensordot(counts, one.laplacian, one.value.ndim)])
+        work = np.column_stack([work, [_drift_work(d, one) for d in deposits]])
+    return RadialPairings(blocks, gram, energy, laplacian, work)
+
+
+def radial_equations(
+    parts: Sequence[RadialPairings],
+    rule: BlockRule,
+    *,
+    basis: Sequence[str],
+    diffusion: float,
+    particles: int,
+) -> NormalEquations:
+    """Return the equations of K blocks of panels over the functions (and further unknown columns) named in ``basis``.
+
+    ``parts`` follow each other in time and cover all S slices. Columns beyond ``basis`` are known potentials, folded in.
+    `NormalEquations.change_basis` with the matrix of `project` then gives the equations of any dictionary.
+    Raises ValueError for the likelihood form without displacements.
+    """
+    columns = parts[0].gram.shape[-1]
+    gram = np.zeros((len(rule.gram), columns, columns))
+    for part in parts:
+        gram[part.blocks] += part.gram
+    if rule.form == "likelihood":
+        work = np.concatenate([p.work for p in parts])[:-1]
+        if np.isnan(work).any():
+            raise ValueError("the likelihood form needs the displacements of labelled particles")
+        moment = rule.difference[:, :-1] @ work
+    else:
+        energy, laplacian = (np.concatenate([getattr(p, name) for p in parts]) for name in ("energy", "laplacian"))
+        moment = 0.5 * diffusion * (rule.integral @ laplacian) - rule.difference @ energy
+    return fold_known(rule.form, basis, gram, moment, particles)
+
+
+def _gram(one: Deposits, tables: PairTables, external: Sequence[ExternalTables]) -> Array:
+    """Return sum_i V_k(X_i) . V_l(X_i) (M, M) as V W V', with W the sparse matrix of corner weights summed over particles."""
+    weights = one.density_weights()
+    velocity = -convolve(tables.force, weights, tables.mesh) / one.particles
+    if external:
+        velocity = np.concatenate([velocity, np.stack([e.drift for e in external])])
+    # Only the box of nodes that hold particles counts.
+    box = tuple(slice(int(nodes.min()), int(nodes.max()) + 1) for nodes in np.nonzero(weights))
+    velocity = np.ascontiguousarray(velocity[(slice(None), slice(None), *box)])
+    weighted = velocity * weights[box]
+    for offset, product in zip(neighbour_offsets(weights.ndim), one.products, strict=True):
+        here, there = _ends(offset, velocity.shape[2:])
+        pull = (velocity[there] - velocity[here]) * (product[box][here[2:]] / PRODUCT_ONE)
+        weighted[here] += pull
+        weighted[there] -= pull
+    terms = len(velocity)
+    gram = weighted.reshape(terms, -1) @ velocity.reshape(terms, -1).T
+    return np.asarray(0.5 * (gram + gram.T))
+
+
+def _ends(offset: tuple[int, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return the index into (M, d, nodes...) of all nodes a with a neighbour a + offset, and of those neighbours."""
+    whole = [slice(None), slice(None)]
+    here = [slice(max(0, -step), n - max(0, step)) for step, n in zip(offset, shape, strict=True)]
+    there = [slice(h.start + step, h.stop + step) for h, step in zip(here, offset, strict=True)]
+    return (*whole, *here), (*whole, *there)
+
+
+def _quadratics(
+    deposits: Sequence[Deposits], spectra: npt.NDArray[np.complex128], tables: PairTables
+) -> tuple[Array, Array]:
+    """Return energy and Laplacian (S', M) without the pair i = i, as in `pair_slice`."""
+    power = spectra.real**2 + spectra.imag**2
+    n = np.array([float(d.particles) for d in deposits])[:, None]
+    pairs = np.stack([d.products.reshape(len(d.products), -1).sum(axis=1) / PRODUCT_ONE for d in deposits])
+    own = np.column_stack([n[:, 0] - 2.0 * pairs.sum(axis=1), 2.0 * pairs])
+    energy = (power @ tables.energy.T - own @ tables.energy_near.T) / (2.0 * n)
+    laplacian = (power @ tables.laplacian.T - own @ tables.laplacian_near.T) / n
+    return energy, laplacian
+
+
+def _works(deposits: Sequence[Deposits], spectra: npt.NDArray[np.complex128], tables: PairTables) -> Array:
+    """Return sum_x V_k(x) . j(x) (S', M) by Parseval: no V at the nodes is needed. NaN rows where there is no flux."""
+    mesh, terms = tables.mesh, len(tables.energy)
+    lengths, d = padded_lengths(mesh), mesh.dimension
+    work = np.full((len(deposits), terms), np.nan)
+    moved = [s for s, one in enumerate(deposits) if one.flux is not None]
+    if not moved:
+        return work
+    flux = np.stack([f for one in deposits if (f := one.flux) is not None]) * (mesh.spacing / FLUX_ONE)
+    target = scipy.fft.rfftn(flux, lengths, axes=range(2, 2 + d))
+    twice = np.full(target.shape[-1], 2.0)
+    twice[0] = 1.0
+    if lengths[-1] % 2 == 0:
+        twice[-1] = 1.0
+    target *= twice / np.prod(lengths)
+    rows = spectra[moved].reshape(len(moved), 1, *target.shape[2:]) * target.conj()
+    # Re(K c j*): a force is odd, so its spectrum K is imaginary and only the other factor's imaginary part counts.
+    flat = rows.imag.reshape(len(moved), -1) @ tables.force.imag.reshape(terms, -1).T
+    n = np.array([float(deposits[s].particles) for s in moved])[:, None]
+    work[moved] = flat / n
+    return work
+
+
+def _drift_work(one: Deposits, external: ExternalTables) -> float:
+    if one.flux is None:
+        return float("nan")
+    return float(np.vdot(external.drift, one.flux * (external.drift.dtype.type(1.0)))) * one.mesh.spacing / FLUX_ONE
