@@ -107,7 +107,7 @@ class Spool:
         for bucket in self._buckets(survey):
             if bucket.rows:
                 rows = np.fromfile(bucket.path, self._dtype, bucket.rows, offset=bucket.start * self._dtype.itemsize)
-                rows = rows[rows["time"] != MISSING] if self.bad and self._in_order else rows
+                rows = rows[rows["time"] != MISSING] if self.bad else rows
                 yield self._by_key(bucket, rows, survey)
 
     def row_of(self, rank: int) -> int:
@@ -131,16 +131,11 @@ class Spool:
             cuts.append(max(cuts[-1] + 1, stop))
         pairs = list(zip(cuts, cuts[1:], strict=False))
         if len(pairs) == 1:
-            self._in_order = True  # one bucket needs no dealing
+            return [_Bucket(0, len(survey.counts), self._path, 0, self.rows)]
         if self._in_order and not self.bad:
             return [_Bucket(a, b, self._path, int(ends[a]), int(ends[b] - ends[a])) for a, b in pairs]
-        if len(pairs) == 1:
-            return [_Bucket(0, len(survey.counts), self._path, 0, self.rows)]
-        self._in_order = False
         paths = self._deal(cuts)
-        return [
-            _Bucket(a, b, path, 0, int(ends[b] - ends[a])) for (a, b), path in zip(pairs, paths, strict=True)
-        ]
+        return [_Bucket(a, b, path, 0, int(ends[b] - ends[a])) for (a, b), path in zip(pairs, paths, strict=True)]
 
     def _deal(self, cuts: list[int]) -> list[Path]:
         paths = [self._folder / f"bucket-{k}" for k in range(len(cuts) - 1)]

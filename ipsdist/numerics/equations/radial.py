@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,17 @@ from ipsdist.numerics.equations.forms.known import fold_known
 from ipsdist.numerics.equations.quadrature import panels
 from ipsdist.numerics.equations.tables import ExternalTables, PairTables
 
-__all__ = ["BLOCKS", "BlockRule", "RadialPairings", "block_rule", "gram_stride", "pair_radial", "radial_equations"]
+__all__ = [
+    "BLOCKS",
+    "BlockRule",
+    "RadialPairings",
+    "block_rule",
+    "gram_stride",
+    "occupied",
+    "pair_radial",
+    "radial_equations",
+    "table_mesh",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -25,8 +35,8 @@ BLOCKS = 20
 """Blocks of consecutive panels that the equations of a run keep apart."""
 _FEWEST = 96
 """The Gram is made at no fewer slices than this, or at all of them."""
-_VALUES = (2.0e7, 4.0e7, 1.6e8)
-"""Node values of V (functions x axes x nodes x slices) made for Grams, d = 1, 2, 3: about 2, 6 and 30 CPU-seconds."""
+_VALUES = (6e8, 2e8, 6e8)
+"""Values of V at nodes (functions x axes x nodes x slices) that may be made for Grams, d = 1, 2, 3; 1e8 take 1 to 3 CPU-s."""
 
 
 @dataclass(frozen=True)
@@ -122,17 +132,54 @@ class RadialPairings:
     """(S', M) as in `Pairings`; NaN where the displacement is unknown."""
 
 
+def occupied(deposits: Sequence[Deposits]) -> list[Deposits]:
+    """Return the deposits on one common box around their particles, for shorter transforms.
+
+    Its sides are 4, 5, 6 or 7 times a power of two (or up to 4), so that tables of few shapes serve all blocks of a run.
+    """
+    seen = np.stack([d.count for d in deposits]).any(axis=0)
+    places = np.nonzero(seen)
+    first = [int(p.min()) for p in places]
+    shape = tuple(_rounded_up(int(p.max()) - a + 1) for p, a in zip(places, first, strict=True))
+    taken = tuple(slice(a, a + n) for a, n in zip(first, shape, strict=True))
+    pad = [(0, n - len(range(*t.indices(m)))) for n, t, m in zip(shape, taken, seen.shape, strict=True)]
+
+    def moved(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        leading = values.ndim - len(shape)
+        return np.pad(values[(..., *taken)], [(0, 0)] * leading + pad)
+
+    old = deposits[0].mesh
+    mesh = Mesh(old.spacing, tuple(a + b for a, b in zip(old.lower, first, strict=True)), shape)
+    return [
+        replace(
+            d, mesh=mesh, count=moved(d.count), products=moved(d.products), flux=None if d.flux is None else moved(d.flux)
+        )
+        for d in deposits
+    ]
+
+
+def table_mesh(mesh: Mesh) -> Mesh:
+    """Return the mesh of the same spacing and shape at the origin: tables know lags only, so it stands for all of them."""
+    return Mesh(mesh.spacing, (0,) * mesh.dimension, mesh.shape)
+
+
+def _rounded_up(nodes: int) -> int:
+    unit = 2 ** max(0, (nodes - 1).bit_length() - 3)
+    return -(-nodes // unit) * unit
+
+
 def pair_radial(
     deposits: Sequence[Deposits], tables: PairTables, gram_weights: Array, external: Sequence[ExternalTables] = ()
 ) -> RadialPairings:
-    """Pair neighbouring slices of one replica, all on the mesh of the tables, with a basis.
+    """Pair neighbouring slices of one replica, all on one mesh of the tables' spacing and shape, with a basis.
 
     ``gram_weights`` (K, S') are the columns of ``BlockRule.gram`` for these slices. Same sums as `pair_slice`, for many
     functions: energy, Laplacian and work of all slices by one matrix product each over frequencies; V at the nodes by
     inverse transforms only where a Gram is made.
     """
-    if any(d.mesh != tables.mesh for d in deposits):
-        raise ValueError("deposits and tables must be on one mesh")
+    meshes = {d.mesh for d in deposits}
+    if len(meshes) != 1 or table_mesh(meshes.pop()) != table_mesh(tables.mesh):
+        raise ValueError("deposits must be on one mesh, of the spacing and shape of the tables")
     blocks = np.flatnonzero(gram_weights.any(axis=1))
     columns = len(tables.energy) + len(external)
     gram = np.zeros((len(blocks), columns, columns))
@@ -247,4 +294,4 @@ def _works(deposits: Sequence[Deposits], spectra: npt.NDArray[np.complex128], ta
 def _drift_work(one: Deposits, external: ExternalTables) -> float:
     if one.flux is None:
         return float("nan")
-    return float(np.vdot(external.drift, one.flux * (external.drift.dtype.type(1.0)))) * one.mesh.spacing / FLUX_ONE
+    return float(np.vdot(external.drift, one.flux.astype(np.float64))) * one.mesh.spacing / FLUX_ONE
