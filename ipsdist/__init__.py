@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from ipsdist.model.learned_kernel import LearnedKernel
     from ipsdist.model.normal_equations import NormalEquations
     from ipsdist.runs.api import assemble, estimate, fit, learn, run, simulate
-    from ipsdist.runs.pipeline import Outcome
+    from ipsdist.runs.pipeline import Options, Outcome
 
 __all__ = [
     "Dictionary",
     "InputError",
     "LearnedKernel",
     "NormalEquations",
+    "Options",
     "Outcome",
     "RunError",
     "assemble",
@@ -35,6 +36,7 @@ _HOMES = {
     "InputError": "ipsdist.model.errors",
     "LearnedKernel": "ipsdist.model.learned_kernel",
     "NormalEquations": "ipsdist.model.normal_equations",
+    "Options": "ipsdist.runs.pipeline",
     "Outcome": "ipsdist.runs.pipeline",
     "RunError": "ipsdist.model.errors",
     **dict.fromkeys(("assemble", "estimate", "fit", "learn", "run", "simulate"), "ipsdist.runs.api"),

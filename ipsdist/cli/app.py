@@ -10,6 +10,17 @@ from typing import Annotated
 import typer
 
 from ipsdist.cli.exits import exit_code
+from ipsdist.cli.import_options import (
+    DropNan,
+    LengthUnit,
+    NewDirectory,
+    Particle,
+    Position,
+    Time,
+    TimeUnit,
+    Tracks,
+    Unlabelled,
+)
 from ipsdist.cli.options import Device, Directory, Json, Out, Quiet, Scheduler, Seed, Sets, Source, Workers
 from ipsdist.cli.output import flat, print_json, print_outcome, print_table
 
@@ -91,61 +102,64 @@ def run(
 
     config = resolve(source, sets or (), seed, device)
     with observer(quiet) as observe:
-        outcome = runs.run(
-            config, out or Path("runs") / config.name, workers=workers, scheduler=scheduler, observe=observe
-        )
+        options = runs.Options(workers=workers, scheduler=scheduler, observe=observe)
+        outcome = runs.run(config, out or Path("runs") / config.name, options)
     print_json(outcome.result) if as_json else print_outcome(outcome, "report")
 
 
-def _redo(
-    stage: str, directory: Path, sets: list[str] | None, workers: int | None, scheduler: str | None, quiet: bool
+def _stage_command(name: str, stage: str, what: str, example: str) -> None:
+    """Add a command that does one stage of a run directory again."""
+
+    def command(
+        directory: Directory,
+        sets: Sets = None,
+        workers: Workers = None,
+        scheduler: Scheduler = None,
+        quiet: Quiet = False,
+    ) -> None:
+        from ipsdist import runs
+        from ipsdist.cli.progress import observer
+
+        with observer(quiet) as observe:
+            options = runs.Options(workers=workers, scheduler=scheduler, observe=observe)
+            outcome = runs.redo(directory, stage, sets or (), options)
+        print_outcome(outcome, stage)
+
+    command.__doc__ = what
+    app.command(name, rich_help_panel=_STAGE, epilog=f"Example: ipsdist {name} runs/cubic{example}")(command)
+
+
+for _words in (
+    ("simulate", "particles", "Step the particles and deposit them.", ""),
+    ("estimate", "densities", "Estimate the densities from the deposits.", " --set density.bandwidth=isj"),
+    ("assemble", "equations", "Assemble the normal equations of the dictionary.", " --set fit.form=likelihood"),
+    ("fit", "kernel", "Select the terms of the kernel and find their coefficients.", " --set fit.selection=two_phase"),
+    ("report", "report", "Complete what is missing, draw the figures, write result.json and report.html.", ""),
+):
+    _stage_command(*_words)
+
+
+@app.command("import", epilog="Example: ipsdist import tracks.csv runs/cells --position x,y --length-unit um")
+def import_(
+    source: Tracks,
+    directory: NewDirectory,
+    particle: Particle = None,
+    time: Time = None,
+    position: Position = None,
+    unlabelled: Unlabelled = False,
+    drop_nan: DropNan = False,
+    length_unit: LengthUnit = None,
+    time_unit: TimeUnit = None,
+    sets: Sets = None,
+    as_json: Json = False,
 ) -> None:
-    from ipsdist import runs
-    from ipsdist.cli.progress import observer
+    """Read tracks that others made (CSV, Parquet, NPZ, NPY, HDF5, NetCDF, Zarr) into the directory of a run."""
+    from ipsdist.importers.convert import Choices, import_tracks
 
-    with observer(quiet) as observe:
-        outcome = runs.redo(directory, stage, sets or (), workers=workers, scheduler=scheduler, observe=observe)
-    print_outcome(outcome, stage)
-
-
-@app.command(rich_help_panel=_STAGE, epilog="Example: ipsdist simulate runs/cubic")
-def simulate(
-    directory: Directory, sets: Sets = None, workers: Workers = None, scheduler: Scheduler = None, quiet: Quiet = False
-) -> None:
-    """Step the particles and deposit them."""
-    _redo("particles", directory, sets, workers, scheduler, quiet)
-
-
-@app.command(rich_help_panel=_STAGE, epilog="Example: ipsdist estimate runs/cubic --set density.bandwidth=isj")
-def estimate(
-    directory: Directory, sets: Sets = None, workers: Workers = None, scheduler: Scheduler = None, quiet: Quiet = False
-) -> None:
-    """Estimate the densities from the deposits."""
-    _redo("densities", directory, sets, workers, scheduler, quiet)
-
-
-@app.command(rich_help_panel=_STAGE, epilog="Example: ipsdist assemble runs/cubic --set fit.form=likelihood")
-def assemble(
-    directory: Directory, sets: Sets = None, workers: Workers = None, scheduler: Scheduler = None, quiet: Quiet = False
-) -> None:
-    """Assemble the normal equations of the dictionary."""
-    _redo("equations", directory, sets, workers, scheduler, quiet)
-
-
-@app.command(rich_help_panel=_STAGE, epilog="Example: ipsdist fit runs/cubic --set fit.selection=two_phase")
-def fit(
-    directory: Directory, sets: Sets = None, workers: Workers = None, scheduler: Scheduler = None, quiet: Quiet = False
-) -> None:
-    """Select the terms of the kernel and find their coefficients."""
-    _redo("kernel", directory, sets, workers, scheduler, quiet)
-
-
-@app.command(rich_help_panel=_STAGE, epilog="Example: ipsdist report runs/cubic")
-def report(
-    directory: Directory, sets: Sets = None, workers: Workers = None, scheduler: Scheduler = None, quiet: Quiet = False
-) -> None:
-    """Complete what is missing, draw the figures, write result.json and report.html."""
-    _redo("report", directory, sets, workers, scheduler, quiet)
+    axes = None if position is None else tuple(name.strip() for name in position.split(","))
+    choices = Choices(particle, time, axes, not unlabelled, drop_nan, length_unit, time_unit, tuple(sets or ()))
+    imported = import_tracks(source, directory, choices)
+    print_json(imported.values()) if as_json else print_table(imported.lines())
 
 
 @app.command(rich_help_panel=_LOOK, epilog="Example: ipsdist plan cubic --set system.particles=10000000")

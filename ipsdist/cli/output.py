@@ -21,7 +21,8 @@ def print_outcome(outcome: Outcome, stage: str) -> None:
         from ipsdist.report.summary import summary_lines
 
         rows += [_split(line) for line in summary_lines(outcome.result)]
-        rows.append(("report", str(outcome.out / "report.html")))
+        if outcome.out is not None:
+            rows.append(("report", str(outcome.out / "report.html")))
     else:
         if outcome.kernel is not None:
             rows.append(("phi(r) =", str(outcome.kernel)))

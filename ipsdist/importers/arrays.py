@@ -79,12 +79,10 @@ class ArraySource:
 
 
 @contextlib.contextmanager
-def open_arrays(
-    path: Path, time: str | None, position: Sequence[str] | None, folder: Path
-) -> Iterator[ArraySource]:
+def open_arrays(path: Path, time: str | None, position: Sequence[str] | None, folder: Path) -> Iterator[ArraySource]:
     """Open a file of arrays; ``folder`` is for what has to be unpacked to be read by slices.
 
-    ``time`` and ``position`` are names of arrays (for an NPY file, ``time`` is another one); None to go by common names.
+    ``time`` and ``position`` name arrays (for an NPY file, ``time`` is another file); None to go by common names.
     Raises InputError for a file that cannot be read, names that are missing (nearest given) and shapes that do not fit.
     """
     with contextlib.ExitStack() as stack:
@@ -114,7 +112,7 @@ def _source(variables: Mapping[str, _Variable], time: str | None, position: Sequ
     if dims and times.dims and dims[0] != times.dims[0]:
         raise InputError("SOURCE", "must have time as its first axis", ", ".join(dims), f"reorder: {_FIX}")
     if len(where) == 1 and len(found[0].shape) == 2 and dims and dims[-1] == "space":
-        raise InputError("SOURCE", "must have an axis of particles", ", ".join(dims), f"{_FIX}; one particle has no pair")
+        raise InputError("SOURCE", "must have an axis of particles", ", ".join(dims), _FIX)
     columns = (("time", when), *(("position", name) for name in where))
     return ArraySource(times.read(0, times.shape[0]), shape, columns, (found[0].units, times.units), tuple(found))
 
@@ -155,7 +153,7 @@ def _npz(path: Path, _time: str | None, folder: Path, stack: contextlib.ExitStac
 
 
 def _member(archive: zipfile.ZipFile, name: str, unpacked: Path) -> _Variable:
-    """Return an array of an archive: unpacked to disk when it is first read, because a zip is read from its start only."""
+    """Return an array of an archive: unpacked to disk when first read, as a zip is read from its start only."""
     with archive.open(name) as stream:
         shape = _npy_header(stream, name)
 
@@ -216,7 +214,8 @@ def _hdf5(path: Path, _time: str | None, _folder: Path, stack: contextlib.ExitSt
 
         def visit(name: str, item: Any) -> None:
             # No external data: a file must not make us read another one.
-            if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu" and not item.external and not item.is_virtual:
+            own = isinstance(item, h5py.Dataset) and not item.external and not item.is_virtual
+            if own and item.dtype.kind in "fiu":
                 found[name] = _Variable(item.shape, lambda a, b: item[a:b], _dims(item), dict(item.attrs))
 
         file.visititems(visit)

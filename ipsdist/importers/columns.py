@@ -1,4 +1,4 @@
-"""Which column or array holds what: names that the user gave, names that people commonly use, nearest names in errors."""
+"""Which column or array holds what: names that the user gave, common names, and the nearest names in errors."""
 
 from __future__ import annotations
 
@@ -83,9 +83,7 @@ def choose_columns(
     return Columns(who, when, where, tuple(names))
 
 
-def one_of(
-    names: Sequence[str], given: str | None, common: Sequence[str], argument: str, what: str, fix: str
-) -> int:
+def one_of(names: Sequence[str], given: str | None, common: Sequence[str], argument: str, what: str, fix: str) -> int:
     """Return the place of the name given, or of the first common name. Raises InputError naming the nearest ones."""
     if given is not None:
         if given in names:
@@ -96,14 +94,15 @@ def one_of(
         near = difflib.get_close_matches(given.lower(), [n.lower() for n in names], n=3, cutoff=0.4)
         nearest = [n for n in names if n.lower() in near]
         hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
-        raise InputError(argument, "must name a column of the source", repr(given), f"{hint}{_have(names)}")
+        raise InputError(argument, "must name a column or array of the source", repr(given), f"{hint}{_have(names)}")
     low = [plain(name) for name in names]
     for candidate in common:
         if candidate in low:
             return low.index(candidate)
     near = difflib.get_close_matches(common[0], low, n=2, cutoff=0.5)
     hint = f"nearest: {', '.join(names[low.index(n)] for n in near)}; " if near else ""
-    raise InputError(argument, f"is needed: no column has a common name for {what}", None, f"{hint}{_have(names)}; {fix}")
+    rule = f"is needed: nothing has a common name for {what}"
+    raise InputError(argument, rule, None, f"{hint}{_have(names)}; {fix}")
 
 
 def _position(names: Sequence[str], given: Sequence[str] | None) -> tuple[int, ...]:
@@ -124,4 +123,4 @@ def _position(names: Sequence[str], given: Sequence[str] | None) -> tuple[int, .
 
 def _have(names: Sequence[str]) -> str:
     shown = [name if name else "(no name)" for name in names[:20]]
-    return f"columns are {', '.join(shown)}{', ...' if len(names) > 20 else ''}"
+    return f"the source has {', '.join(shown)}{', ...' if len(names) > 20 else ''}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from ipsdist.config import RunConfig, resolve
 from ipsdist.importers.arrays import open_arrays
 from ipsdist.importers.columns import Columns, choose_columns, unit_of
-from ipsdist.importers.csv_table import CsvTable, OtherKind, open_csv
+from ipsdist.importers.csv_table import CsvTable, WiderKindError, open_csv
 from ipsdist.importers.layout import write_rows
 from ipsdist.importers.parquet_table import ParquetTable, open_parquet
 from ipsdist.importers.report import Imported
@@ -56,8 +56,8 @@ def import_tracks(source: Path | str, out: Path | str, choices: Choices | None =
     The source is streamed. Memory: about 400 MB at most for a table, whatever its length, but for one slice and 100
     bytes a particle; for arrays, one block of slices. Room on disk: twice what is written.
 
-    Raises InputError for a source that cannot be used (see the modules that read it), for ``out`` that is not empty, and
-    for a format whose library is not installed. Nothing is left at ``out`` then.
+    Raises InputError for a source that cannot be used (see the modules that read it), for ``out`` that is not empty,
+    and for a format whose library is not installed. Nothing is left at ``out`` then.
     """
     source, out, choices = Path(source), Path(out), choices or Choices()
     if not source.exists():
@@ -86,9 +86,7 @@ def _kind_of(source: Path) -> str:
 def _from_table(source: Path, out: Path, folder: Path, choices: Choices) -> Imported:
     parquet = _kind_of(source) == "parquet"
     table = open_parquet(source) if parquet else open_csv(source)
-    columns = choose_columns(
-        table.names, choices.particle, choices.time, choices.position, labelled=choices.labelled
-    )
+    columns = choose_columns(table.names, choices.particle, choices.time, choices.position, labelled=choices.labelled)
     axes = [table.names[place] for place in columns.position]
     config = _config(out, len(axes), choices)
     work = folder / "work"
@@ -114,7 +112,7 @@ def _spooled(table: CsvTable | ParquetTable, columns: Columns, work: Path, *, dr
         try:
             for part in table.parts(columns, kind):
                 spool.add(part)
-        except OtherKind as other:
+        except WiderKindError as other:
             kind = other.kind
             continue
         return spool, spool.close(drop=drop)

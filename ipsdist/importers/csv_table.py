@@ -17,18 +17,19 @@ from ipsdist.importers.columns import Columns
 from ipsdist.importers.parts import Part, make_part
 from ipsdist.model.errors import InputError
 
-__all__ = ["CsvTable", "OtherKind", "open_csv"]
+__all__ = ["CsvTable", "WiderKindError", "open_csv"]
 
 KINDS = ("int64", "double", "string")
 """What the particles may be, from the narrowest on."""
 
 _BLOCK = 8 * 2**20
 _THREADS = 4
+_LINE_END = ord("\n")
 _NULLS = ["", "NA", "N/A", "NaN", "nan", "-nan", "NAN", "null", "NULL", "None"]
 _CUT = "the file is cut: copy it again, or end the last row with a line end if it is whole"
 
 
-class OtherKind(Exception):
+class WiderKindError(Exception):
     """The particles are of a wider kind than the first rows said: begin again with it."""
 
     def __init__(self, kind: str) -> None:
@@ -56,13 +57,12 @@ class CsvTable:
         return "double"
 
     def parts(self, columns: Columns, kind: str) -> Iterator[Part]:
-        """Yield the rows in order. Raises InputError with the row that cannot be read, OtherKind for the particles."""
+        """Yield the rows in order. Raises InputError with the row that cannot be read; WiderKindError."""
         row, reader = 0, _Reader(self, columns, kind)
         threads = min(_THREADS, os.cpu_count() or 1)
-        pool, queue = ThreadPoolExecutor(threads), deque[tuple[bytes, Future[Part | Exception]]]()
-        blocks = self._blocks()
+        pool, queue = ThreadPoolExecutor(threads), deque[tuple[memoryview, Future[Part | Exception]]]()
         try:
-            for block in blocks:
+            for block in self._blocks(threads + 2):
                 queue.append((block, pool.submit(reader.part, block)))
                 if len(queue) > threads:
                     part = reader.checked(*queue.popleft(), row)
@@ -75,27 +75,30 @@ class CsvTable:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _blocks(self) -> Iterator[bytes]:
-        """Yield whole lines, about 8 MB at a time; the last line may lack its end."""
+    def _blocks(self, buffers: int) -> Iterator[memoryview]:
+        """Yield whole lines, about 8 MB a block; the last may lack its end. A block lasts for ``buffers`` blocks."""
+        ring = [bytearray(_BLOCK) for _ in range(buffers)]
         with _opened(self.path) as stream:
-            rest = stream.read(self.body)[self.body :]
+            stream.read(self.body)
+            number = kept = 0
             while True:
-                read = stream.read(_BLOCK)
+                buffer = ring[number % buffers]
+                read = _fill(stream, memoryview(buffer)[kept:])
+                stop = kept + read
+                cut = buffer.rfind(b"\n", 0, stop) + 1 if read else stop
+                if not read and not buffer[:cut].strip():
+                    return
+                if not cut and stop < len(buffer):
+                    kept = stop  # a last line without an end: the next read says so
+                    continue
+                if not cut:
+                    got = f"no line end in {stop} bytes of {self.path}"
+                    raise InputError("SOURCE", "must be a table of lines", got, "check the file")
+                kept, number = stop - cut, number + 1
+                ring[number % buffers][:kept] = buffer[cut:stop]
+                yield memoryview(buffer)[:cut]
                 if not read:
-                    break
-                cut = read.rfind(b"\n") + 1
-                if cut:
-                    yield rest + read[:cut]
-                    rest = read[cut:]
-                else:
-                    rest += read
-                    self._refuse_endless(rest)
-        if rest.strip():
-            yield rest
-
-    def _refuse_endless(self, rest: bytes) -> None:
-        if len(rest) > 4 * _BLOCK:
-            raise InputError("SOURCE", "must be a table of lines", f"no line end in {len(rest)} bytes of {self.path}")
+                    return
 
 
 @dataclass(frozen=True)
@@ -106,12 +109,12 @@ class _Reader:
     columns: Columns
     kind: str
 
-    def part(self, block: bytes) -> Part | Exception:
+    def part(self, block: memoryview) -> Part | Exception:
         """Parse one block; what cannot be parsed is returned as the exception, to be looked at in order."""
         import pyarrow as pa
         from pyarrow import csv as arrow
 
-        if not block.endswith(b"\n"):
+        if block[-1] != _LINE_END:
             return InputError("SOURCE", "must end with a whole row")
         places = self.columns.used
         types = {f"c{place}": pa.float64() for place in places}
@@ -119,7 +122,7 @@ class _Reader:
             types[f"c{self.columns.particle}"] = getattr(pa, "float64" if self.kind == "double" else self.kind)()
         try:
             table = arrow.read_csv(
-                pa.BufferReader(block),
+                pa.BufferReader(pa.py_buffer(block)),
                 arrow.ReadOptions(
                     use_threads=False,
                     block_size=len(block) + 1,
@@ -134,12 +137,12 @@ class _Reader:
                 ),
             )
         except pa.ArrowInvalid as error:
-            return error
+            return ValueError(str(error))
         found = dict(zip(places, (_one(column) for column in table.columns), strict=True))
         who = None if self.columns.particle is None else found[self.columns.particle]
         return make_part(found[self.columns.time], who, [found[place] for place in self.columns.position])
 
-    def checked(self, block: bytes, result: Future[Part | Exception], row: int) -> Part:
+    def checked(self, block: memoryview, result: Future[Part | Exception], row: int) -> Part:
         """Return the part of a block, or say what is wrong with it; ``row`` rows came before."""
         part = result.result()
         if isinstance(part, Part):
@@ -147,10 +150,10 @@ class _Reader:
         self._explain(block, row)
         raise InputError("SOURCE", "must be a CSV table", f"{part} in {self.table.path}", "check the file")
 
-    def _explain(self, block: bytes, row: int) -> None:
+    def _explain(self, block: memoryview, row: int) -> None:
         """Find the first row that cannot be read and refuse it."""
-        width, cut = len(self.table.names), not block.endswith(b"\n")
-        lines = [line for line in csv.reader(io.StringIO(_text(block)), delimiter=self.table.delimiter) if line]
+        width, cut = len(self.table.names), block[-1] != _LINE_END
+        lines = [line for line in csv.reader(io.StringIO(_text(bytes(block))), delimiter=self.table.delimiter) if line]
         for number, line in enumerate(lines, start=row + 1):
             if cut and number == row + len(lines):
                 got = f"row {number} with {len(line)} of {width} fields and no line end"
@@ -168,7 +171,7 @@ class _Reader:
             kind = _kind_of(text)
             if place == self.columns.particle:
                 if KINDS.index(kind) > KINDS.index(self.kind):
-                    raise OtherKind(kind)
+                    raise WiderKindError(kind)
             elif kind == "string":
                 got = f"{text[:40]!r} in row {number}, column {self.columns.name(place)}"
                 raise InputError("SOURCE", "must hold numbers as times and positions", got, "mend or remove that row")
@@ -211,6 +214,14 @@ def _opened(path: Path) -> Iterator[Any]:
             yield stream
     except OSError as error:
         raise InputError("SOURCE", "must be a file that can be read", f"{path}: {error}", "check the path") from None
+
+
+def _fill(stream: Any, buffer: memoryview) -> int:
+    """Read until the buffer is full or the stream ends; return the number of bytes."""
+    done = 0
+    while done < len(buffer) and (read := stream.readinto(buffer[done:])):
+        done += read
+    return done
 
 
 def _text(block: bytes) -> str:

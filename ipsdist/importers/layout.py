@@ -37,8 +37,8 @@ def write_rows(store: Store, survey: Survey, blocks: Iterable[Rows], units: tupl
     Units are those of length and time. Memory: one block and one chunk.
     """
     length, time = units
-    digest = hashlib.sha256(np.ascontiguousarray(survey.times))
-    digest.update(survey.offsets)
+    digest = hashlib.sha256(np.ascontiguousarray(survey.times).data)
+    digest.update(survey.offsets.data)
     store.write(TIMES, survey.times, dims=("time",), units=time)
     if survey.labelled and not isinstance(survey.names, list):
         store.write(PARTICLES, survey.names, dims=("particle",))
@@ -46,11 +46,11 @@ def write_rows(store: Store, survey: Survey, blocks: Iterable[Rows], units: tupl
     ids = None if survey.complete or not survey.labelled else _ids(store, survey)
     lives = Lives(0 if ids is None else survey.particles, len(survey.times))
     for rows in blocks:
-        digest.update(np.ascontiguousarray(rows.positions))
+        digest.update(np.ascontiguousarray(rows.positions).data)
         shape = (rows.stop - rows.first, -1, survey.dimension)
         positions.append(rows.positions.reshape(shape) if survey.complete else rows.positions)
         if ids is not None and rows.ids is not None:
-            digest.update(np.ascontiguousarray(rows.ids))
+            digest.update(np.ascontiguousarray(rows.ids).data)
             numbers = np.arange(rows.first, rows.stop, dtype=np.int32)
             lives.add(rows.ids, np.repeat(numbers, survey.counts[rows.first : rows.stop]))
             ids.append(rows.ids)
@@ -66,7 +66,7 @@ def write_rows(store: Store, survey: Survey, blocks: Iterable[Rows], units: tupl
 
 
 def read_ragged(store: Store, first: int = 0, stop: int | None = None) -> Ragged:
-    """Read slices first .. stop - 1 (all by default) of an import, whichever layout it has. Raises KeyError for none."""
+    """Read slices first .. stop - 1 (all by default) of an import, in whichever layout it lies."""
     times = store.read(TIMES)
     stop = len(times) if stop is None else stop
     if store.exists(POSITIONS):
@@ -85,12 +85,12 @@ def read_ragged(store: Store, first: int = 0, stop: int | None = None) -> Ragged
 class _Appender:
     """Writes an array from its start on, in whole chunks."""
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, chunk: int) -> None:
         self._store, self._name = store, name
         self._rows = 0
         self._rest: list[npt.NDArray[Any]] = []
         self._waiting = 0
-        self._chunk = store.group[name].chunks[0]
+        self._chunk = chunk
 
     def append(self, values: npt.NDArray[Any]) -> None:
         """Add rows; what does not fill a chunk waits."""
@@ -118,18 +118,19 @@ def _positions(store: Store, survey: Survey, unit: str) -> _Appender:
         shape, dims = (len(survey.times), survey.particles, d), ("time", "particle", "space")
         chunks = (_slices_a_chunk(survey), survey.particles, d)
         store.create_array(POSITIONS, shape, np.float64, dims, chunks, unit, compress=False)
-        return _Appender(store, POSITIONS)
+        return _Appender(store, POSITIONS, chunks[0])
     name = f"{RAGGED}/positions"
     store.write(f"{RAGGED}/offset", survey.offsets, dims=("boundary",))
     rows = max(1, min(survey.rows, _CHUNK // (8 * d)))
     store.create_array(name, (survey.rows, d), np.float64, ("row", "space"), (rows, d), unit, compress=False)
-    return _Appender(store, name)
+    return _Appender(store, name, rows)
 
 
 def _ids(store: Store, survey: Survey) -> _Appender:
     name = f"{RAGGED}/particle"
-    store.create_array(name, (survey.rows,), np.int32, ("row",), (max(1, min(survey.rows, _CHUNK // 4)),))
-    return _Appender(store, name)
+    chunk = max(1, min(survey.rows, _CHUNK // 4))
+    store.create_array(name, (survey.rows,), np.int32, ("row",), (chunk,))
+    return _Appender(store, name, chunk)
 
 
 def _slices_a_chunk(survey: Survey) -> int:

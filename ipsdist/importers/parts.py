@@ -126,8 +126,8 @@ class Codes:
     def add(self, values: Any) -> npt.NDArray[np.int32]:
         """Return the codes of distinct values, new ones included."""
         if isinstance(values, list):
-            codes = [self._texts.setdefault(text, len(self._texts)) for text in values]
-            return np.array(codes, dtype=np.int32)
+            numbers = [self._texts.setdefault(text, len(self._texts)) for text in values]
+            return np.array(numbers, dtype=np.int32)
         if self._sorted is None:
             self._sorted = values[:0]
         known, n = self._sorted, len(self._sorted)

@@ -29,7 +29,7 @@ def survey_arrays(source: ArraySource, *, labelled: bool, drop: bool) -> Survey:
     counts, present = np.zeros(slices, dtype=np.int64), np.zeros(particles, dtype=np.bool_)
     lower, upper, first_bad = np.full(d, np.inf), np.full(d, -np.inf), ""
     for first, x in _blocks(source):
-        there = np.isfinite(x).all(axis=2)
+        there = _there(x)
         if not there.all() and not first_bad:
             k, i = np.argwhere(~there)[0]
             first_bad = f"slice {first + k}, particle {i}"
@@ -54,7 +54,7 @@ def rows_of_arrays(source: ArraySource, survey: Survey) -> Iterator[Rows]:
         number[survey.names] = np.arange(len(survey.names), dtype=np.int32)
     done = 0
     for _, x in _blocks(source):
-        there = np.isfinite(x).all(axis=2)
+        there = _there(x)
         slices = int(there.any(axis=1).sum())
         ids = None if survey.names is None else number[np.nonzero(there)[1]]
         yield Rows(done, done + slices, ids, x.reshape(-1, x.shape[2]) if there.all() else x[there])
@@ -66,6 +66,12 @@ def _blocks(source: ArraySource) -> Iterator[tuple[int, Array]]:
     step = max(1, _READ // max(1, 8 * particles * d))
     for first in range(0, slices, step):
         yield first, source.read(first, min(first + step, slices))
+
+
+def _there(positions: Array) -> npt.NDArray[np.bool_]:
+    """Return (n, N): which particles have a position, all of whose coordinates are finite."""
+    there: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(positions), axis=2)
+    return there
 
 
 def _check_times(times: Array) -> None:

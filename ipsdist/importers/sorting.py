@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,10 @@ from ipsdist.model.errors import InputError
 __all__ = ["Spool"]
 
 _BUCKET = 64 * 2**20
-"""Bytes of rows sorted at a time, but at least one slice."""
+_WHOLE_BUCKET = 256 * 2**20
+"""Bytes of rows sorted at a time, but at least one slice; more where no particle is ever absent, which is lighter."""
+_DENSE = 2
+"""Rows find their places in an empty table when it has at most this many places a row."""
 _READ = 2**18
 """Rows read at a time."""
 _BUCKETS = 256
@@ -36,6 +40,10 @@ class _Bucket:
     path: Path
     start: int
     rows: int
+
+    @property
+    def slices(self) -> int:
+        return self.stop - self.first
 
 
 class Spool:
@@ -78,7 +86,7 @@ class Spool:
         self.rows += len(rows)
 
     def close(self, *, drop: bool) -> Survey:
-        """End the rows and return what they are. Raises InputError for what cannot be used; NaN rows unless ``drop``."""
+        """End the rows and return what they are. Raises InputError for no rows, and for NaN rows unless ``drop``."""
         self._file.close()
         if self.rows == 0:
             raise InputError("SOURCE", "must hold rows", "a header alone", "check the file")
@@ -105,31 +113,35 @@ class Spool:
     def sorted(self, survey: Survey) -> Iterator[Rows]:
         """Yield all rows by (time, particle), in blocks of whole slices. Raises InputError for a repeated row."""
         for bucket in self._buckets(survey):
-            if bucket.rows:
-                rows = np.fromfile(bucket.path, self._dtype, bucket.rows, offset=bucket.start * self._dtype.itemsize)
-                rows = rows[rows["time"] != MISSING] if self.bad else rows
-                yield self._by_key(bucket, rows, survey)
+            places = bucket.slices * survey.particles
+            if not survey.labelled:
+                yield self._by_time(bucket)
+            elif places <= _DENSE * bucket.rows:
+                yield self._by_place(bucket, survey, places)
+            else:
+                yield self._by_key(bucket, survey)
 
     def row_of(self, rank: int) -> int:
         """Return the number of the first row at a time, given by its place among the sorted times."""
         code = int(np.flatnonzero(self._time_rank == rank)[0])
         start = 1
-        for rows in self._read():
+        for rows in _read(self._path, self._dtype, 0, self.rows):
             found = np.flatnonzero(rows["time"] == code)
             if len(found):
                 return start + int(found[0])
             start += len(rows)
-        raise AssertionError(f"no row has time {rank}")
+        raise ValueError(f"no row has time {rank}")
 
     def _buckets(self, survey: Survey) -> list[_Bucket]:
         """Deal the rows into files of consecutive slices; rows that are in order stay where they are."""
-        size = max(_BUCKET // self._dtype.itemsize, -(-self.rows // _BUCKETS))
+        largest = _WHOLE_BUCKET if survey.complete else _BUCKET
+        size = max(largest // self._dtype.itemsize, -(-self.rows // _BUCKETS))
         ends = np.concatenate([[0], np.cumsum(survey.counts)])
         cuts = [0]
         while cuts[-1] < len(survey.counts):
             stop = int(np.searchsorted(ends, ends[cuts[-1]] + size, side="right")) - 1
             cuts.append(max(cuts[-1] + 1, stop))
-        pairs = list(zip(cuts, cuts[1:], strict=False))
+        pairs = list(itertools.pairwise(cuts))
         if len(pairs) == 1:
             return [_Bucket(0, len(survey.counts), self._path, 0, self.rows)]
         if self._in_order and not self.bad:
@@ -143,8 +155,7 @@ class Spool:
         bucket_of_code = bucket_of_rank[self._time_rank]
         files = [path.open("wb") for path in paths]
         try:
-            for rows in self._read():
-                rows = rows[rows["time"] != MISSING] if self.bad else rows
+            for rows in self._usable(_Bucket(0, cuts[-1], self._path, 0, self.rows)):
                 bucket = bucket_of_code[rows["time"]]
                 order = np.argsort(bucket, kind="stable")
                 rows = rows.take(order)
@@ -156,41 +167,64 @@ class Spool:
                 file.close()
         return paths
 
-    def _by_key(self, bucket: _Bucket, rows: npt.NDArray[np.void], survey: Survey) -> Rows:
-        """Sort the rows of a bucket by time, and by particle where there are labels."""
+    def _by_place(self, bucket: _Bucket, survey: Survey, places: int) -> Rows:
+        """Put every row where it belongs: nearly every particle is there at every time."""
+        positions = np.empty((places, survey.dimension))
+        taken, count = np.zeros(places, dtype=np.bool_), 0
+        for rows in self._usable(bucket):
+            key = self._key(bucket, rows, survey)
+            positions[key] = rows["position"]
+            taken[key] = True
+            count += len(rows)
+        if np.count_nonzero(taken) < count:
+            raise self._repeated(bucket, survey)
+        ids = (np.flatnonzero(taken) % survey.particles).astype(np.int32)
+        return Rows(bucket.first, bucket.stop, ids, positions if count == places else positions[taken])
+
+    def _by_key(self, bucket: _Bucket, survey: Survey) -> Rows:
+        """Sort rows of particles that come and go."""
+        rows = np.concatenate(list(self._usable(bucket)))
+        key = self._key(bucket, rows, survey)
+        order = np.argsort(key)
+        key = key[order]
+        if (key[1:] == key[:-1]).any():
+            raise self._repeated(bucket, survey)
+        ids = (key % survey.particles).astype(np.int32)
+        return Rows(bucket.first, bucket.stop, ids, np.ascontiguousarray(rows.take(order)["position"]))
+
+    def _by_time(self, bucket: _Bucket) -> Rows:
+        """Sort unlabelled rows by time; within a slice they stay as they came."""
+        rows = np.concatenate(list(self._usable(bucket)))
         time = self._time_rank[rows["time"]] - np.int32(bucket.first)
-        if survey.names is None:
-            slices = bucket.stop - bucket.first
-            order = np.argsort(time.astype(np.uint16) if slices <= 2**16 else time, kind="stable")
-            return Rows(bucket.first, bucket.stop, None, rows["position"].take(order, axis=0))
-        particle = self._id_rank[rows["particle"]]
-        key = time.astype(np.int64) * survey.particles + particle
-        order = _order(key, (bucket.stop - bucket.first) * survey.particles)
-        if order is None:
-            raise self._repeated(bucket, rows, key, survey)
-        return Rows(bucket.first, bucket.stop, particle[order], np.ascontiguousarray(rows.take(order)["position"]))
+        # Sixteen bits are sorted by their digits, which is quicker.
+        order = np.argsort(time.astype(np.uint16) if bucket.slices <= 2**16 else time, kind="stable")
+        return Rows(bucket.first, bucket.stop, None, np.ascontiguousarray(rows.take(order)["position"]))
 
-    def _repeated(self, bucket: _Bucket, rows: npt.NDArray[np.void], key: npt.NDArray[np.int64], survey: Survey) -> InputError:
-        order = np.argsort(key, kind="stable")
-        again = np.flatnonzero(np.diff(key[order]) == 0)
-        twin = rows[order[again[0]]]
-        found, start = [], 1
-        for read in self._read():
-            same = np.flatnonzero((read["time"] == twin["time"]) & (read["particle"] == twin["particle"]))
-            found += (start + same).tolist()
-            start += len(read)
-        k, p = int(self._time_rank[twin["time"]]), int(self._id_rank[twin["particle"]])
-        assert survey.names is not None
-        numbers = " and ".join(str(n) for n in found[:2])
-        got = f"rows {numbers} with particle {survey.names[p]} at time {survey.times[k]:g}"
-        if len(again) > 1:
-            got += f", and {len(again) - 1} more"
-        return InputError("SOURCE", "must hold a particle once at a time", got, "remove one of each, or give --unlabelled")
+    def _key(self, bucket: _Bucket, rows: npt.NDArray[np.void], survey: Survey) -> npt.NDArray[np.int64]:
+        time = self._time_rank[rows["time"]].astype(np.int64) - bucket.first
+        key: npt.NDArray[np.int64] = time * survey.particles + self._id_rank[rows["particle"]]
+        return key
 
-    def _read(self) -> Iterator[npt.NDArray[np.void]]:
-        with self._path.open("rb") as file:
-            while len(rows := np.fromfile(file, self._dtype, _READ)):
-                yield rows
+    def _repeated(self, bucket: _Bucket, survey: Survey) -> InputError:
+        """Say which rows give one particle twice at one time."""
+        key = np.concatenate([self._key(bucket, rows, survey) for rows in self._usable(bucket)])
+        key.sort()
+        again = key[1:][key[1:] == key[:-1]]
+        k, p = bucket.first + int(again[0]) // survey.particles, int(again[0]) % survey.particles
+        numbers, start = [], 1
+        for rows in _read(self._path, self._dtype, 0, self.rows):
+            # Rows that cannot be used have codes that wrap to some other rank: they are left out by their code.
+            same = (self._time_rank[rows["time"]] == k) & (self._id_rank[rows["particle"]] == p)
+            numbers += (start + np.flatnonzero(same & (rows["time"] != MISSING))).tolist()
+            start += len(rows)
+        got = f"rows {numbers[0]} and {numbers[1]} with particle {survey.names[p]} at time {survey.times[k]:g}"
+        more = f", and {len(again) - 1} more in these slices" if len(again) > 1 else ""
+        rule, fix = "must hold a particle once at a time", "remove one of each, or give --unlabelled"
+        return InputError("SOURCE", rule, got + more, fix)
+
+    def _usable(self, bucket: _Bucket) -> Iterator[npt.NDArray[np.void]]:
+        for rows in _read(bucket.path, self._dtype, bucket.start, bucket.rows):
+            yield rows[rows["time"] != MISSING] if self.bad else rows
 
     def _names(self, places: tuple[int, ...]) -> str:
         columns = [self._columns.particle, self._columns.time, *self._columns.position]
@@ -198,7 +232,9 @@ class Spool:
         return "column " + ", ".join(self._columns.name(place) for place in found if place is not None)
 
 
-def _recoded(codes: Codes, values: Any, local: npt.NDArray[np.int32], good: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.int32]:
+def _recoded(
+    codes: Codes, values: Any, local: npt.NDArray[np.int32], good: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.int32]:
     """Return codes of the whole table for those of a part."""
     table = codes.add(values)
     if good is None:
@@ -208,13 +244,8 @@ def _recoded(codes: Codes, values: Any, local: npt.NDArray[np.int32], good: npt.
     return found
 
 
-def _order(key: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.intp] | None:
-    """Return the order that sorts keys 0 .. size - 1; None when a key comes twice."""
-    if size <= 8 * len(key):
-        # Nearly every key is taken: the place of each is its order.
-        place = np.full(size, -1, dtype=np.int32)
-        place[key] = np.arange(len(key), dtype=np.int32)
-        order = place[place >= 0].astype(np.intp)
-        return order if len(order) == len(key) else None
-    order = np.argsort(key, kind="stable")
-    return None if (np.diff(key[order]) == 0).any() else order
+def _read(path: Path, dtype: np.dtype[Any], start: int, rows: int) -> Iterator[npt.NDArray[np.void]]:
+    with path.open("rb") as file:
+        file.seek(start * dtype.itemsize)
+        for done in range(0, rows, _READ):
+            yield np.fromfile(file, dtype, min(_READ, rows - done))

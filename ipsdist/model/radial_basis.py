@@ -17,8 +17,6 @@ Array = npt.NDArray[np.float64]
 
 _RATIO = 0.2
 """Length of an interval over its distance from 0, where the knots are graded: powers r**-2 to 1e-6 with degree 5."""
-_INTERVALS = 32
-"""Intervals no longer than this share of the reach: sin, cos and exp of r to 1e-8 over a reach of 6."""
 _INSIDE = 2
 """Intervals inside a cut-off, where singular terms are constant."""
 _CHECKS = 8
@@ -37,18 +35,21 @@ class RadialBasis:
     degree: int = 5
 
     @classmethod
-    def graded(cls, reach: float, finest: float, kink: float | None = None, degree: int = 5) -> RadialBasis:
+    def graded(
+        cls, reach: float, finest: float, kink: float | None = None, intervals: int = 32, degree: int = 5
+    ) -> RadialBasis:
         """Return the basis for distances 0 .. reach (length).
 
-        Intervals grow with the distance, from ``finest`` (a few mesh spacings) at 0 to reach / 32. With a ``kink``, the
-        cut-off of singular terms, there are two intervals inside it, and outside they grow from a fifth of it.
+        Intervals grow with the distance, from ``finest`` (two mesh spacings) at 0 to reach / ``intervals``; 32 hold sin,
+        cos and exp of r to 1e-8 over a reach of 6, 16 to 1e-6. With a ``kink``, the cut-off of singular terms, there are
+        two intervals inside it, and outside they grow from a fifth of it.
         Raises ValueError unless 0 < finest, kink < reach.
         """
         if not (0 < finest < reach and (kink is None or 0 < kink < reach)):
             raise ValueError(f"`finest` and `kink` must lie between 0 and `reach`; got {finest}, {kink}, {reach}")
         start = 0.0 if kink is None else kink
         r = np.concatenate([[start], np.geomspace(max(start, finest / 16), reach, 2048)[start > 0 :]])
-        step = np.minimum(np.maximum(finest if kink is None else 0.0, _RATIO * r), reach / _INTERVALS)
+        step = np.minimum(np.maximum(finest if kink is None else 0.0, _RATIO * r), reach / intervals)
         index = np.concatenate([[0.0], np.cumsum(0.5 * (1 / step[1:] + 1 / step[:-1]) * np.diff(r))])
         outer = np.interp(np.linspace(0.0, index[-1], max(1, round(index[-1])) + 1), index, r)
         inner = [] if kink is None else [*np.linspace(0.0, kink, _INSIDE + 1)[1:-1], *[kink] * (degree - 1)]

@@ -37,7 +37,7 @@ class Ragged:
     @property
     def dimension(self) -> int:
         """Space axes d."""
-        return self.positions.shape[1]
+        return int(self.positions.shape[1])
 
     @property
     def present(self) -> npt.NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +13,56 @@ from ipsdist.arrays import to_host
 from ipsdist.config import RunConfig, resolve
 from ipsdist.importers.npz import check_tracks
 from ipsdist.runs import pipeline
-from ipsdist.runs.pipeline import Outcome
-from ipsdist.runs.setup import Inputs
+from ipsdist.runs.inputs import Inputs
+from ipsdist.runs.pipeline import Options, Outcome
 
 __all__ = ["assemble", "estimate", "fit", "learn", "run", "simulate"]
 
 
-def run(source: str | Path, out: Path | str | None = None, *, seed: int | None = None, **options: Any) -> Outcome:
+def run(
+    source: str | Path,
+    out: Path | str | None = None,
+    *,
+    seed: int | None = None,
+    sets: Sequence[str] = (),
+    options: Options | None = None,
+    **how: Any,
+) -> Outcome:
     """Run a case or a run file from particles to report, like ``ipsdist run``.
 
     Parameters
     ----------
     source : name of a case, or path of a TOML run file.
     out : directory of the run; ``runs/NAME`` by default. What it already has is kept.
-    options : ``sets`` (a list of "section.key=value"), ``device``; ``workers``, ``scheduler`` or ``client`` (your own
-        Dask client), ``observe`` (called with `Progress` events).
+    seed : seed of all noise; default that of the file.
+    sets : ``section.key=value`` texts that change the run file.
+    options, how : `Options`, or its fields as keywords: ``workers=2``, ``scheduler="tcp://..."``, ``client=`` (your own
+        Dask client), ``observe=`` (called with `Progress` events), ``draw=False`` (no figures, no page).
 
     Raises InputError before anything is written, RunError when work fails.
     """
-    config = resolve(source, options.pop("sets", ()), seed, options.pop("device", None))
-    return pipeline.run(config, Path("runs") / config.name if out is None else out, **options)
+    config = resolve(source, sets, seed)
+    return pipeline.run(config, Path("runs") / config.name if out is None else Path(out), _options(options, how))
 
 
-def simulate(out: Path | str, **options: Any) -> Outcome:
-    """Do the particles of a run directory again."""
-    return pipeline.redo(out, "particles", **options)
+def simulate(out: Path | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
+    """Do the particles of a run directory again; ``how`` are fields of `Options`."""
+    return pipeline.redo(Path(out), "particles", sets, _options(options, how))
 
 
-def estimate(out: Path | str, **options: Any) -> Outcome:
+def estimate(out: Path | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
     """Do the densities of a run directory again; ``sets`` changes keys of this or later stages."""
-    return pipeline.redo(out, "densities", **options)
+    return pipeline.redo(Path(out), "densities", sets, _options(options, how))
 
 
-def assemble(out: Path | str, **options: Any) -> Outcome:
+def assemble(out: Path | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
     """Do the equations of a run directory again; ``sets`` changes keys of this or later stages."""
-    return pipeline.redo(out, "equations", **options)
+    return pipeline.redo(Path(out), "equations", sets, _options(options, how))
 
 
-def fit(out: Path | str, **options: Any) -> Outcome:
+def fit(out: Path | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
     """Do the kernel of a run directory again; ``sets`` changes keys of this or later stages."""
-    return pipeline.redo(out, "kernel", **options)
+    return pipeline.redo(Path(out), "kernel", sets, _options(options, how))
 
 
 def learn(
@@ -61,11 +71,12 @@ def learn(
     diffusion: float | None = None,
     *,
     labelled: bool = True,
-    terms: Sequence[str] | None = None,
+    terms: str | Sequence[str] | None = None,
     cutoff: float | None = None,
     settings: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
-    **options: Any,
+    options: Options | None = None,
+    **how: Any,
 ) -> Outcome:
     """Learn the interaction kernel of particles that others made.
 
@@ -78,7 +89,7 @@ def learn(
     terms, cutoff : the dictionary, and the radius inside which its singular terms are frozen; the default eight terms.
     settings : further sections of a run file, for example ``{"fit": {"criterion": "bic"}}``.
     out : directory to keep (store, result.json, report.html); None keeps nothing but the returned outcome.
-    options : ``workers``, ``scheduler``, ``client``, ``observe``.
+    options, how : `Options`, or its fields as keywords.
 
     Raises InputError, one line, for arrays that cannot be used.
     """
@@ -86,17 +97,24 @@ def learn(
     config = _config(tracks.positions.shape[2], diffusion, labelled, terms, cutoff, settings or {})
     digest = hashlib.sha256(tracks.times.tobytes())
     digest.update(tracks.positions.data)
-    inputs = Inputs(tracks=tracks, digests=(("positions", digest.hexdigest()),))
-    with ExitStack() as stack:
-        folder = out if out is not None else stack.enter_context(tempfile.TemporaryDirectory(prefix="ipsdist-"))
-        return pipeline.run(config, folder, inputs=inputs, draw=out is not None, **options)
+    inputs = Inputs(tracks=tracks, digests={"positions": digest.hexdigest()})
+    given = _options(options, how)
+    if out is not None:
+        return pipeline.run(config, Path(out), given, inputs=inputs)
+    with tempfile.TemporaryDirectory(prefix="ipsdist-") as folder:
+        outcome = pipeline.run(config, Path(folder), replace(given, draw=False), inputs=inputs)
+    return replace(outcome, out=None)
+
+
+def _options(options: Options | None, how: Mapping[str, Any]) -> Options:
+    return replace(options or Options(), **how)
 
 
 def _config(
     dimension: int,
     diffusion: float | None,
     labelled: bool,
-    terms: Sequence[str] | None,
+    terms: str | Sequence[str] | None,
     cutoff: float | None,
     settings: Mapping[str, Any],
 ) -> RunConfig:
@@ -109,7 +127,7 @@ def _config(
     if diffusion is not None:
         values["system"]["diffusion"] = float(diffusion)
     if terms is not None:
-        values["dictionary"]["terms"] = tuple(terms)
+        values["dictionary"]["terms"] = (terms,) if isinstance(terms, str) else tuple(terms)
     if cutoff is not None:
         values["dictionary"]["cutoff"] = float(cutoff)
     for section, keys in settings.items():

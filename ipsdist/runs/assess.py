@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,12 @@ from ipsdist.model.fit import Fit
 from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.radial import RadialKernel
+from ipsdist.model.setup import Setup
 from ipsdist.model.system import Grid
 from ipsdist.numerics.densities.distances import pair_distances
 from ipsdist.numerics.densities.meanfield import solve_mean_field
-from ipsdist.stages.densities import grid_of, slice_totals
+from ipsdist.stages.base import setup_of
+from ipsdist.stages.densities import slice_totals
 from ipsdist.storage import Store
 
 __all__ = ["Assessment", "assess"]
@@ -63,9 +65,9 @@ def assess(
     store: Store, config: RunConfig, fit: Fit, learnt: LearnedKernel, equations: NormalEquations, diffusion: float
 ) -> Assessment:
     """Compare what was learnt with the data and, where it is known, with the truth."""
-    setup = store.attributes["setup"]
-    grid = grid_of(setup)
-    every = np.array(setup["times"])
+    setup = setup_of(store)
+    grid = setup.grid
+    every = setup.slice_times
     looks = np.unique(np.linspace(0, len(every) - 1, min(_LOOKS, len(every))).round().astype(np.intp))
     densities = store.read("densities/density")[looks]
     kernel = config.kernel()
@@ -94,9 +96,9 @@ def assess(
     )
 
 
-def _distances(store: Store, setup: Mapping[str, Any]) -> tuple[Array, Array]:
+def _distances(store: Store, setup: Setup) -> tuple[Array, Array]:
     """Return radii (R,) from 0 to the 99.9 % quantile of the pair distances, and their density, a mean over slices."""
-    n, d, slices = setup["replicas"], setup["dimension"], setup["slices"]
+    n, d, slices = setup.replicas, setup.dimension, setup.slices
     chosen = np.unique(np.linspace(0, slices - 1, min(_RHO_SLICES, slices)).round().astype(int))
     length = len(slice_totals(store, 1, slices, d, 0))
     pairs = []

@@ -9,7 +9,6 @@ from typing import Any
 
 from ipsdist.config import RunConfig
 from ipsdist.stages.base import Stage
-from ipsdist.storage import FORMAT
 
 __all__ = ["fingerprints", "text_of"]
 
@@ -20,13 +19,13 @@ def text_of(values: Mapping[str, Any]) -> str:
 
 
 def fingerprints(stages: Sequence[Stage], config: RunConfig, inputs: Mapping[str, str]) -> dict[str, str]:
-    """Return the fingerprint of every stage: format, its own keys, the fingerprints of what it reads.
+    """Return the fingerprint of every stage: revision, its own keys, the fingerprints of what it reads.
 
     ``inputs`` are digests of the files that the run reads; they belong to the first stage.
     """
     found: dict[str, str] = {}
     for stage in stages:
         needs = {name: found[name] for name in stage.needs(config)}
-        own = {"format": FORMAT, "stage": stage.name, "keys": stage.keys(config), "needs": needs}
+        own = {"revision": stage.revision, "stage": stage.name, "keys": stage.keys(config), "needs": needs}
         found[stage.name] = text_of(own if needs else {**own, "inputs": dict(inputs)})
     return found

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ipsdist.config import RunConfig, resolve
-from ipsdist.model.errors import InputError
 from ipsdist.model.learned_kernel import LearnedKernel
-from ipsdist.runs.directory import CONFIG, STORE, open_run, write_config
+from ipsdist.runs import directory
 from ipsdist.runs.fingerprints import fingerprints
-from ipsdist.runs.report import report_stage
-from ipsdist.runs.setup import Inputs, prepare, read_inputs, with_grid, write_inputs
+from ipsdist.runs.inputs import Inputs, known_digests, read_inputs, write_inputs
+from ipsdist.runs.report import complete_report
+from ipsdist.runs.setup import prepare, with_grid
 from ipsdist.runtime.executor import Executor, make_executor
 from ipsdist.runtime.progress import Observer, Progress
-from ipsdist.stages.base import complete
+from ipsdist.stages.base import Stage, complete
 from ipsdist.stages.densities import DENSITIES
 from ipsdist.stages.equations import EQUATIONS
 from ipsdist.stages.kernel import KERNEL, load_fit
 from ipsdist.stages.particles import PARTICLES
 from ipsdist.storage import Store, locked
 
-__all__ = ["Outcome", "redo", "run"]
+__all__ = ["STAGES", "Options", "Outcome", "redo", "run"]
 
-STAGES = (PARTICLES, DENSITIES, EQUATIONS, KERNEL)
+STAGES: tuple[Stage, ...] = (PARTICLES, DENSITIES, EQUATIONS, KERNEL)
 """What a run does before its report, in order."""
 
 
@@ -33,46 +33,72 @@ STAGES = (PARTICLES, DENSITIES, EQUATIONS, KERNEL)
 class Outcome:
     """What a run leaves: its directory, its result (result.json), the learnt kernel, and which stages it found done."""
 
-    out: Path
+    out: Path | None
+    """None when nothing was kept."""
     result: dict[str, Any] | None
     """None when the run stopped before the report."""
     kernel: LearnedKernel | None
     reused: tuple[str, ...]
 
 
+def _silent(progress: Progress) -> None:
+    """Hear nothing."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is carried out; none of it changes a bit of its answer."""
+
+    workers: int | None = None
+    """Worker processes to start on this machine; None works in this process."""
+    scheduler: str | None = None
+    """Address or scheduler file of a Dask cluster that runs."""
+    client: Any = None
+    """The caller's own ``distributed.Client``."""
+    observe: Observer = field(default=_silent)
+    """Called with `Progress` events."""
+    draw: bool = True
+    """Make figures and page."""
+
+
 def run(
     config: RunConfig,
-    out: Path | str,
+    out: Path,
+    options: Options | None = None,
     *,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    client: Any = None,
-    observe: Observer | None = None,
     upto: str = "report",
+    again: str | None = None,
     inputs: Inputs | None = None,
-    draw: bool = True,
 ) -> Outcome:
-    """Do every stage up to ``upto`` that the directory ``out`` lacks.
+    """Do every stage up to ``upto`` that the directory ``out`` lacks, and the stage ``again`` even if it is there.
 
-    ``inputs`` are arrays given instead of files; without ``draw`` no figures and no page are made.
+    ``inputs`` are arrays given instead of files.
     Raises InputError before anything is written, RunError when work fails; what was committed is kept.
     """
-    out, observe = Path(out), observe or _silent
-    inputs = inputs or read_inputs(config)
-    prints = fingerprints(STAGES, config, dict(inputs.digests))
-    store = open_run(out, config, STAGES[0], prints[STAGES[0].name])
-    setup = prepare(config, inputs) if store is None else with_grid(store.attributes["setup"], config)
-    with make_executor(workers, scheduler, client) as executor:
+    options = options or Options()
+    store = directory.existing(out)
+    taken = None if store is None else known_digests(store, config)
+    if taken is None and inputs is None:
+        inputs = read_inputs(config)
+    digests = taken or {} if inputs is None else inputs.digests
+    prints = fingerprints(STAGES, config, digests)
+    if store is None:
+        assert inputs is not None
+        setup = prepare(config, inputs)
+    else:
+        directory.refuse_another(out, store, config, STAGES[0], prints[STAGES[0].name])
+        setup = with_grid(store, config, inputs)
+    with make_executor(options.workers, options.scheduler, options.client) as executor:
         out.mkdir(parents=True, exist_ok=True)
         with locked(out):
-            store = store or Store.create(out / STORE, {"setup": setup})
-            write_config(out, config)
-            if setup != store.attributes["setup"]:
-                store.set_attributes(setup=setup)
-            if store.record("input/done") is None:
+            store = store or directory.create(out, setup, prints[STAGES[0].name])
+            directory.write_config(out, config)
+            store.set_attributes(setup=setup.to_json())
+            if taken is None and inputs is not None:
                 write_inputs(store, inputs)
-                store.commit("input/done", dict(inputs.digests))
-            return _stages(store, config, prints, executor, observe, upto, out, draw)
+            if again is not None:
+                store.discard(again)
+            return _stages(store, config, prints, executor, options, upto, out)
 
 
 def _stages(
@@ -80,42 +106,26 @@ def _stages(
     config: RunConfig,
     prints: dict[str, str],
     executor: Executor,
-    observe: Observer,
+    options: Options,
     upto: str,
     out: Path,
-    draw: bool,
 ) -> Outcome:
     reused = []
     for stage in STAGES:
-        if not complete(stage, store, config, prints[stage.name], executor, observe):
+        if not complete(stage, store, config, prints[stage.name], executor, options.observe):
             reused.append(stage.name)
         if stage.name == upto:
             kernel = LearnedKernel.from_fit(load_fit(store), config.terms()) if upto == "kernel" else None
             return Outcome(out, None, kernel, tuple(reused))
-    observe(Progress("report", 0, 1, "pages"))
-    result, kernel = report_stage(store, config, executor.workers, out, draw)
-    observe(Progress("report", 1, 1, "pages"))
-    return Outcome(out, result, kernel, tuple(reused))
+    result, done = complete_report(store, config, prints, executor.workers, out, options.draw, options.observe)
+    kernel = LearnedKernel.from_fit(load_fit(store), config.terms())
+    return Outcome(out, result, kernel, (*reused, "report") if done else tuple(reused))
 
 
-def redo(out: Path | str, stage: str, sets: Sequence[str] = (), **options: Any) -> Outcome:
+def redo(out: Path, stage: str, sets: Sequence[str] = (), options: Options | None = None) -> Outcome:
     """Do one stage of an existing run again, with changed keys of that or later stages where ``sets`` gives some.
 
-    Stages before it are completed when they are missing; ``options`` are those of `run`.
+    Stages before it are completed when they are missing.
     """
-    out = Path(out)
-    if not (out / CONFIG).exists():
-        raise InputError("DIR", "must be the directory of a run", out, "start one with `ipsdist run CASE --out DIR`")
-    config = resolve(out / CONFIG, sets)
-    if stage != "report":
-        store = open_run(
-            out, config, STAGES[0], fingerprints(STAGES, config, dict(read_inputs(config).digests))[STAGES[0].name]
-        )
-        if store is not None:
-            with locked(out):
-                store.discard(stage)
-    return run(config, out, upto=stage, **options)
-
-
-def _silent(progress: Progress) -> None:
-    """Hear nothing."""
+    config = resolve(directory.configured(out), sets)
+    return run(config, out, options, upto=stage, again=stage)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,13 @@ from typing import Any
 from ipsdist.config import RunConfig, resolve
 from ipsdist.model.deposits import neighbour_offsets
 from ipsdist.model.errors import InputError
+from ipsdist.model.setup import Setup
 from ipsdist.report.summary import summary_lines
 from ipsdist.runs.directory import CONFIG, STORE
+from ipsdist.runs.inputs import read_inputs
 from ipsdist.runs.pipeline import STAGES
-from ipsdist.runs.setup import prepare, read_inputs
+from ipsdist.runs.setup import prepare
+from ipsdist.stages.base import setup_of
 from ipsdist.storage import Store
 
 __all__ = ["Plan", "PlanRow", "info", "plan"]
@@ -67,30 +69,30 @@ def plan(config: RunConfig) -> Plan:
     return Plan(tuple(rows), _seconds(config, setup))
 
 
-def _store_bytes(config: RunConfig, setup: Mapping[str, Any]) -> dict[str, int]:
+def _store_bytes(config: RunConfig, setup: Setup) -> dict[str, int]:
     """Upper bounds: integers on the mesh compress to a fraction."""
-    d, slices, replicas = setup["dimension"], setup["slices"], setup["replicas"]
-    grid = setup["grid"]
-    sides = zip(grid["lower"], grid["upper"], strict=True)
-    nodes = math.prod(math.ceil((b - a) / setup["spacing"]) + 1 for a, b in sides)
-    per_slice = 8 * nodes * (1 + len(neighbour_offsets(d)) + (d if setup["labelled"] else 0))
+    d, slices, replicas = setup.dimension, setup.slices, setup.replicas
+    grid = setup.grid
+    sides = zip(grid.lower, grid.upper, strict=True)
+    nodes = math.prod(math.ceil((b - a) / setup.spacing) + 1 for a, b in sides)
+    per_slice = 8 * nodes * (1 + len(neighbour_offsets(d)) + (d if setup.labelled else 0))
     kept = 2 + len(config.time.positions_at)
     terms = len(config.dictionary.terms)
     return {
-        "particles": replicas * (slices * per_slice + kept * 8 * d * setup["particles"]),
-        "densities": 8 * slices * math.prod(n + 1 for n in grid["cells"]),
+        "particles": replicas * (slices * per_slice + kept * 8 * d * setup.particles),
+        "densities": 8 * slices * math.prod(n + 1 for n in grid.cells),
         "equations": 2 * 8 * replicas * slices * (terms * terms + 3 * terms),
         "kernel": 8 * terms * terms,
     }
 
 
-def _seconds(config: RunConfig, setup: Mapping[str, Any]) -> float:
-    d, slices = setup["dimension"], int(setup["replicas"]) * int(setup["slices"])
+def _seconds(config: RunConfig, setup: Setup) -> float:
+    d, slices = setup.dimension, setup.replicas * setup.slices
     seconds = _FIXED_SECONDS + slices * _SLICE_SECONDS[d]
     if config.data.source == "import":
         return seconds
-    steps = config.times().steps * int(setup["replicas"])
-    return seconds + steps * (_STEP_SECONDS + 1e-9 * _NANOSECONDS[d] * int(setup["particles"]))
+    steps = config.times().steps * setup.replicas
+    return seconds + steps * (_STEP_SECONDS + 1e-9 * _NANOSECONDS[d] * setup.particles)
 
 
 def info(out: Path | str) -> dict[str, Any]:
@@ -104,16 +106,16 @@ def info(out: Path | str) -> dict[str, Any]:
         record = store.record(f"{stage.name}/done")
         begun = store.record(f"{stage.name}/begun")
         stages[stage.name] = "done" if record else ("begun" if begun else "missing")
-    setup = store.attributes["setup"]
+    setup = setup_of(store)
     return {
         "name": config.name,
         "seed": config.run.seed,
         "stages": stages,
-        "particles": setup["particles"],
-        "replicas": setup["replicas"],
-        "dimension": setup["dimension"],
-        "slices": setup["slices"],
-        "mesh_spacing": setup["spacing"],
+        "particles": setup.particles,
+        "replicas": setup.replicas,
+        "dimension": setup.dimension,
+        "slices": setup.slices,
+        "mesh_spacing": setup.spacing,
         "bytes": sum(f.stat().st_size for f in (out / STORE).rglob("*") if f.is_file()),
         "answer": _answer(out),
     }

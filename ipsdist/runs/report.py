@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ipsdist.config import RunConfig
 from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.report.page import write_report
-from ipsdist.report.result_json import to_json
+from ipsdist.report.result_json import load, to_json
 from ipsdist.runs.assess import assess
+from ipsdist.runs.fingerprints import text_of
 from ipsdist.runs.result import report_data, result_of
+from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.equations import load_diffusion, load_equations
 from ipsdist.stages.kernel import load_fit
 from ipsdist.storage import Store
 
-__all__ = ["report_stage"]
+__all__ = ["complete_report"]
+
+_REVISION = 1
+_RECORD = "report/done"
 
 
-def report_stage(
-    store: Store, config: RunConfig, workers: int, out: Path, draw: bool = True
-) -> tuple[dict[str, Any], LearnedKernel]:
-    """Write result.json, and with ``draw`` figures and report.html, into ``out``; return the result and the kernel."""
+def complete_report(
+    store: Store,
+    config: RunConfig,
+    prints: Mapping[str, str],
+    workers: int,
+    out: Path,
+    draw: bool,
+    observe: Observer,
+) -> tuple[dict[str, Any], bool]:
+    """Write result.json and, with ``draw``, figures and report.html; return the result and whether it was there."""
+    values = config.values("name", "system.kernel", "system.pieces", "system.cutoff")
+    needs = {name: prints[name] for name in ("densities", "kernel")}
+    fingerprint = text_of({"revision": _REVISION, "keys": values, "needs": needs})
+    made = store.record(_RECORD)
+    files = [out / "result.json", *([out / "report.html"] if draw else [])]
+    if made is not None and made["fingerprint"] == fingerprint and all(f.exists() for f in files):
+        return load(out / "result.json"), True
+    observe(Progress("report", 0, 1, "pages"))
+    result = _write(store, config, workers, out, draw)
+    store.commit(_RECORD, {"fingerprint": fingerprint})
+    observe(Progress("report", 1, 1, "pages"))
+    return result, False
+
+
+def _write(store: Store, config: RunConfig, workers: int, out: Path, draw: bool) -> dict[str, Any]:
     fit, equations, diffusion = load_fit(store), load_equations(store), load_diffusion(store)
     learnt = LearnedKernel.from_fit(fit, config.terms())
     with single_threaded():
@@ -35,4 +62,4 @@ def report_stage(
     temporary.replace(out / "result.json")
     if draw:
         write_report(result, report_data(store, config, fit, assessment), out)
-    return result, learnt
+    return result

@@ -15,7 +15,7 @@ from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.numerics.equations.diffusion import Diffusion
 from ipsdist.report.data import ReportData
 from ipsdist.runs.assess import Assessment
-from ipsdist.stages.densities import grid_of
+from ipsdist.stages.base import setup_of
 from ipsdist.stages.kernel import load_uniform_history
 from ipsdist.storage import Store
 
@@ -87,7 +87,7 @@ def report_data(store: Store, config: RunConfig, fit: Fit, assessment: Assessmen
     final[list(fit.terms)] = fit.coefficients
     distance = a.wasserstein
     return ReportData(
-        grid=tuple(grid_of(store.attributes["setup"]).axes()),
+        grid=tuple(setup_of(store).grid.axes()),
         times=a.times,
         density_data=a.density_data,
         density_true=a.density_true,
@@ -118,21 +118,21 @@ def _array(values: Any) -> Any:
 
 
 def _system(store: Store, config: RunConfig) -> dict[str, Any]:
-    setup, kernel, potential = store.attributes["setup"], config.kernel(), config.potential()
+    setup, kernel, potential = setup_of(store), config.kernel(), config.potential()
     return {
-        "dimension": setup["dimension"],
-        "particles": setup["particles"],
-        "replicas": setup["replicas"],
-        "slices": setup["slices"],
-        "horizon": setup["times"][-1] - setup["times"][0],
-        "labelled": setup["labelled"],
+        "dimension": setup.dimension,
+        "particles": setup.particles,
+        "replicas": setup.replicas,
+        "slices": setup.slices,
+        "horizon": setup.times[-1] - setup.times[0],
+        "labelled": setup.labelled,
         "kernel": None if kernel is None else kernel.name,
         "cutoff": config.system.cutoff,
         "potential": None if potential is None else potential.text,
         "diffusion": config.system.diffusion,
         "source": config.data.source,
-        "force": setup["force"],
-        "mesh_spacing": setup["spacing"],
+        "force": setup.force,
+        "mesh_spacing": setup.spacing,
     }
 
 

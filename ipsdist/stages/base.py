@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ipsdist.config import RunConfig
+from ipsdist.model.setup import Setup
 from ipsdist.runtime.executor import Executor
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.storage import Store
 
-__all__ = ["Stage", "Task", "complete", "measured", "no_answer", "nothing_shared"]
+__all__ = ["Stage", "Task", "complete", "measured", "no_answer", "nothing_shared", "setup_of"]
 
 Tick = Callable[[float], None]
 Payload = dict[str, Any]
@@ -56,7 +57,7 @@ class Stage:
     """Stages that it reads; their fingerprints go into its own."""
     keys: Callable[[RunConfig], Mapping[str, Any]]
     """The configuration that decides its answer, JSON-able: goes into the fingerprint."""
-    tasks: Callable[[RunConfig, Mapping[str, Any], str, str], Sequence[Task]]
+    tasks: Callable[[RunConfig, Setup, str, str], Sequence[Task]]
     """(config, setup, store path, fingerprint) to the tasks, in the order in which their answers count."""
     prepare: Callable[[Store, RunConfig], None]
     """What the driver makes before the first task: the arrays that tasks share."""
@@ -64,6 +65,13 @@ class Stage:
     """Importable function that does one task on a worker, writes its arrays and returns its payload."""
     finish: Callable[[Store, RunConfig, Sequence[Payload]], Payload]
     """What the driver does when all tasks are done; its return is part of the stage's record."""
+    revision: int = 1
+    """Raised when the stage's answer changes for the same configuration; goes into the fingerprint."""
+
+
+def setup_of(store: Store) -> Setup:
+    """Return the setup that a store was made with."""
+    return Setup.from_json(store.attributes["setup"])
 
 
 def complete(
@@ -84,7 +92,7 @@ def complete(
         stage.prepare(store, config)
         store.commit(f"{stage.name}/begun", {"fingerprint": fingerprint})
     clock = _Clock()
-    tasks = list(stage.tasks(config, store.attributes["setup"], str(store.path), fingerprint))
+    tasks = list(stage.tasks(config, setup_of(store), str(store.path), fingerprint))
     payloads = _run_tasks(stage, store, tasks, executor, observe)
     answer = stage.finish(store, config, payloads)
     cost = clock.cost()

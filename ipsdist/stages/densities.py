@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from ipsdist.config import RunConfig
 from ipsdist.model.deposits import Deposits
-from ipsdist.model.system import Grid
+from ipsdist.model.setup import Setup
 from ipsdist.numerics.densities.estimate import estimate_density
-from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer
+from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer, setup_of
 from ipsdist.stages.blocks import common_mesh, load_block, slice_blocks
 from ipsdist.storage import Store
 
-__all__ = ["DENSITIES", "grid_of", "slice_totals"]
-
-
-def grid_of(setup: Mapping[str, Any]) -> Grid:
-    """Return the density grid that the setup of the run fixed."""
-    grid = setup["grid"]
-    return Grid(tuple(grid["lower"]), tuple(grid["upper"]), tuple(grid["cells"]))
+__all__ = ["DENSITIES", "slice_totals"]
 
 
 def slice_totals(store: Store, replicas: int, slices: int, dimension: int, number: int) -> list[Deposits]:
@@ -36,8 +29,8 @@ def slice_totals(store: Store, replicas: int, slices: int, dimension: int, numbe
     return totals
 
 
-def _tasks(config: RunConfig, setup: Mapping[str, Any], store: str, fingerprint: str) -> Sequence[Task]:
-    grid, slices = grid_of(setup), setup["slices"]
+def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Sequence[Task]:
+    grid, slices = setup.grid, setup.slices
     points = math.prod(n + 1 for n in grid.cells)
     return [
         Task(store, "densities", f"block-{b.number}", fingerprint, config, (b.number,), len(b), 16 * points * len(b))
@@ -48,12 +41,12 @@ def _tasks(config: RunConfig, setup: Mapping[str, Any], store: str, fingerprint:
 @measured
 def estimate_block(store: Store, task: Task, tick: Tick) -> Payload:
     """Estimate the densities of one block of slices and write them as one chunk."""
-    setup, config = store.attributes["setup"], task.config
-    grid, slices = grid_of(setup), setup["slices"]
+    setup, config = setup_of(store), task.config
+    grid, slices = setup.grid, setup.slices
     d = len(grid.cells)
     block = slice_blocks(slices, d)[task.index[0]]
     estimates = []
-    for done, total in enumerate(slice_totals(store, setup["replicas"], slices, d, block.number), start=1):
+    for done, total in enumerate(slice_totals(store, setup.replicas, slices, d, block.number), start=1):
         estimates.append(estimate_density(total, grid, config.density.bandwidth, config.density.bandwidth_factor))
         tick(done)
     store.write_region("densities/density", block.first, np.stack(estimates))
@@ -62,15 +55,15 @@ def estimate_block(store: Store, task: Task, tick: Tick) -> Payload:
 
 def _prepare(store: Store, config: RunConfig) -> None:
     """Make the array of all densities and its coordinates."""
-    setup = store.attributes["setup"]
-    grid, slices = grid_of(setup), setup["slices"]
+    setup = setup_of(store)
+    grid, slices = setup.grid, setup.slices
     axes, points = ("x", "y", "z")[: len(grid.cells)], tuple(n + 1 for n in grid.cells)
     chunks = (len(slice_blocks(slices, len(points))[0]), *points)
     shape, units = (slices, *points), f"length^-{len(points)}"
     store.create_array("densities/density", shape, np.float64, ("slice", *axes), chunks, units=units)
     for axis, coordinates in zip(axes, grid.axes(), strict=True):
         store.write(f"densities/{axis}", coordinates, dims=(axis,), units="length")
-    store.write("densities/slice", np.asarray(setup["times"]), dims=("slice",), units="time")
+    store.write("densities/slice", setup.slice_times, dims=("slice",), units="time")
 
 
 DENSITIES = Stage(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -14,15 +13,15 @@ from ipsdist.model.errors import InputError
 from ipsdist.model.expression import Expression
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.normal_equations import NormalEquations
+from ipsdist.model.setup import Setup
 from ipsdist.numerics.equations.diffusion import Diffusion, richardson
 from ipsdist.numerics.equations.forms.action import action_equations
 from ipsdist.numerics.equations.forms.likelihood import likelihood_equations
 from ipsdist.numerics.equations.forms.strong import strong_equations
 from ipsdist.numerics.equations.pairings import Pairings, pair_slice, stack
 from ipsdist.numerics.equations.tables import ExternalTables, PairTables, external_tables, pair_tables
-from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, nothing_shared
+from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, nothing_shared, setup_of
 from ipsdist.stages.blocks import load_block, slice_blocks
-from ipsdist.stages.densities import grid_of
 from ipsdist.storage import Store
 
 __all__ = ["EQUATIONS", "load_diffusion", "load_equations"]
@@ -30,9 +29,9 @@ __all__ = ["EQUATIONS", "load_diffusion", "load_equations"]
 _PARTS = ("gram", "energy", "laplacian", "work")
 
 
-def _tasks(config: RunConfig, setup: Mapping[str, Any], store: str, fingerprint: str) -> Sequence[Task]:
-    blocks = slice_blocks(setup["slices"], setup["dimension"])
-    replicas = 1 if config.form == "strong" else setup["replicas"]
+def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Sequence[Task]:
+    blocks = slice_blocks(setup.slices, setup.dimension)
+    replicas = 1 if config.form == "strong" else setup.replicas
     terms = len(config.dictionary.terms)
     return [
         Task(
@@ -61,8 +60,8 @@ def assemble_block(store: Store, task: Task, tick: Tick) -> Payload:
 
 
 def _pair_block(store: Store, task: Task, tick: Tick) -> None:
-    setup, (replica, number) = store.attributes["setup"], task.index
-    block = slice_blocks(setup["slices"], setup["dimension"])[number]
+    setup, (replica, number) = setup_of(store), task.index
+    block = slice_blocks(setup.slices, setup.dimension)[number]
     potential = task.config.potential()
     parts: list[Pairings] = []
     for deposits in load_block(store, replica, block):
@@ -85,17 +84,17 @@ def _tables(
 
 
 def _strong_block(store: Store, task: Task) -> None:
-    setup, number = store.attributes["setup"], task.index[1]
-    block = slice_blocks(setup["slices"], setup["dimension"])[number]
-    until = min(block.stop + 1, setup["slices"])
-    times = np.asarray(setup["times"])
+    setup, number = setup_of(store), task.index[1]
+    block = slice_blocks(setup.slices, setup.dimension)[number]
+    until = min(block.stop + 1, setup.slices)
+    times = setup.slice_times
     equations = strong_equations(
         store.read("densities/density", slice(block.first, until)),
         times[block.first : until],
-        grid_of(setup),
+        setup.grid,
         task.config.terms(),
         given_diffusion(task.config),
-        particles=setup["particles"] * setup["replicas"],
+        particles=setup.particles * setup.replicas,
         external=task.config.potential(),
     )
     _write(store, f"equations/replica-0/block-{number}", equations)
@@ -118,11 +117,11 @@ def _write(store: Store, group: str, equations: NormalEquations) -> None:
 
 def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
     """Join slices to panels, replica after replica: the only place where floats of tasks meet, in a fixed order."""
-    setup = store.attributes["setup"]
-    blocks = slice_blocks(setup["slices"], setup["dimension"])
+    setup = setup_of(store)
+    blocks = slice_blocks(setup.slices, setup.dimension)
     diffusion = _diffusion(store, config, blocks_of=[b.number for b in blocks])
     replicas = []
-    for r in range(1 if config.form == "strong" else setup["replicas"]):
+    for r in range(1 if config.form == "strong" else setup.replicas):
         groups = [f"equations/replica-{r}/block-{b.number}" for b in blocks]
         replicas.append(_join(store, config, groups, diffusion.value))
     equations = _replicas_joined(replicas)
@@ -136,12 +135,12 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
 
 
 def _join(store: Store, config: RunConfig, groups: Sequence[str], diffusion: float) -> NormalEquations:
-    setup = store.attributes["setup"]
-    basis, times, n = config.terms().names, np.asarray(setup["times"]), setup["particles"]
+    setup = setup_of(store)
+    basis, times, n = config.terms().names, setup.slice_times, setup.particles
     if config.form == "strong":
         parts = [[store.read(f"{g}/{name}") for g in groups] for name in ("gram", "moment", "energy")]
         gram, moment, energy = (np.concatenate(p) for p in parts)
-        return NormalEquations("strong", basis, gram, moment, energy, n * setup["replicas"])
+        return NormalEquations("strong", basis, gram, moment, energy, n * setup.replicas)
     pairings = Pairings(*(np.concatenate([store.read(f"{g}/{name}") for g in groups]) for name in _PARTS))
     if config.form == "likelihood":
         return likelihood_equations(pairings, times, basis=basis, particles=n)
@@ -167,16 +166,16 @@ def _diffusion(store: Store, config: RunConfig, blocks_of: Sequence[int]) -> Dif
     """Return sigma^2: what the run file says, else the Richardson value of the labelled displacements."""
     if config.system.diffusion is not None:
         return Diffusion(float(config.system.diffusion), None)
-    setup = store.attributes["setup"]
+    setup = setup_of(store)
     moves = np.concatenate([store.read(f"particles/replica-0/block-{b}/squared_move") for b in blocks_of])
     record = store.record("particles/done") or {}
     return richardson(
-        np.asarray(setup["times"]),
+        setup.slice_times,
         moves[:-1],
         np.asarray(record["squared_move_two_apart"]),
-        spacing=setup["spacing"],
-        particles=setup["particles"],
-        dimension=setup["dimension"],
+        spacing=setup.spacing,
+        particles=setup.particles,
+        dimension=setup.dimension,
     )
 
 

@@ -12,11 +12,12 @@ import numpy.typing as npt
 from ipsdist.config import RunConfig
 from ipsdist.model.deposits import Deposits
 from ipsdist.model.mesh import Mesh
+from ipsdist.model.setup import Setup
 from ipsdist.model.system import FromArray, InitialLaw
 from ipsdist.numerics.densities.deposit import deposit, deposit_flux
 from ipsdist.numerics.particles.initial import sample
 from ipsdist.numerics.particles.stepping import State, Stepper
-from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer, nothing_shared
+from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer, nothing_shared, setup_of
 from ipsdist.stages.blocks import Block, block_record, save_block, slice_blocks
 from ipsdist.storage import Store
 
@@ -52,10 +53,10 @@ def initial_positions(law: InitialLaw, config: RunConfig, replica: int, count: i
     return positions
 
 
-def _tasks(config: RunConfig, setup: Mapping[str, Any], store: str, fingerprint: str) -> Sequence[Task]:
-    n, d = setup["particles"], setup["dimension"]
+def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Sequence[Task]:
+    n, d = setup.particles, setup.dimension
     if config.data.source == "import":
-        blocks = slice_blocks(setup["slices"], d)
+        blocks = slice_blocks(setup.slices, d)
         size = 8 * n * d * (len(blocks[0]) + 1)
         return [
             Task(store, "particles", f"replica-0.read-{b.number}", fingerprint, config, (b.number,), n * len(b), size)
@@ -64,7 +65,7 @@ def _tasks(config: RunConfig, setup: Mapping[str, Any], store: str, fingerprint:
     steps = config.times().steps
     return [
         Task(store, "particles", f"replica-{r}", fingerprint, config, (r,), float(n) * steps, 4 * 8 * n * d)
-        for r in range(setup["replicas"])
+        for r in range(setup.replicas)
     ]
 
 
@@ -79,14 +80,14 @@ def make_particles(store: Store, task: Task, tick: Tick) -> Payload:
 def _step_replica(store: Store, task: Task, tick: Tick) -> Payload:
     """Step one replica from its last committed block on; deposits are made while stepping, nothing else is kept."""
     config, (replica,) = task.config, task.index
-    system, times, setup = config.system_value(), config.times(), store.attributes["setup"]
+    system, times, setup = config.system_value(), config.times(), setup_of(store)
     stepper = Stepper(
         system,
         times.step,
         config.run.seed,
         replica,
-        setup["spacing"],
-        setup["force"],
+        setup.spacing,
+        setup.force or "mesh",
         chunk_of(config),
     )
     blocks = slice_blocks(times.slices, system.dimension)
@@ -94,7 +95,7 @@ def _step_replica(store: Store, task: Task, tick: Tick) -> Payload:
     if len(done) == len(blocks):
         return {}
     if done:
-        state = _restored(store, replica, done[-1], times.observe_every, setup["spacing"], stepper)
+        state = _restored(store, replica, done[-1], times.observe_every, setup.spacing, stepper)
     else:
         state = stepper.start(_start(store, config, replica))
     kept = _Kept(store, config, replica)
@@ -178,8 +179,8 @@ class _Kept:
 
 def _read_block(store: Store, task: Task) -> Payload:
     """Deposit one block of imported slices; with labels, the displacements to the next slice and to the one after."""
-    setup, (number,) = store.attributes["setup"], task.index
-    block = slice_blocks(setup["slices"], setup["dimension"])[number]
+    setup, (number,) = setup_of(store), task.index
+    block = slice_blocks(setup.slices, setup.dimension)[number]
     window: dict[int, Positions] = {}
 
     def at(k: int) -> Positions:
@@ -191,15 +192,15 @@ def _read_block(store: Store, task: Task) -> Payload:
 
     corners = [(at(k).min(axis=0), at(k).max(axis=0)) for k in range(block.first, block.stop)]
     lowest, highest = (np.stack(c) for c in zip(*corners, strict=True))
-    mesh = Mesh.around(lowest.min(axis=0), highest.max(axis=0), setup["spacing"])
+    mesh = Mesh.around(lowest.min(axis=0), highest.max(axis=0), setup.spacing)
     window.clear()
     deposits, two_apart = [], []
     for k in range(block.first, block.stop):
         here = deposit(at(k), mesh)
-        if setup["labelled"] and k + 1 < setup["slices"]:
+        if setup.labelled and k + 1 < setup.slices:
             flux, squared = deposit_flux(at(k), at(k + 1), mesh)
             here = replace(here, flux=flux, squared_move=squared)
-        if setup["labelled"] and k + 2 < setup["slices"]:
+        if setup.labelled and k + 2 < setup.slices:
             two_apart.append(float(np.sum((at(k + 2) - at(k)) ** 2)))
         deposits.append(here)
     save_block(store, 0, block, deposits)
@@ -213,9 +214,11 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
 
 
 def _keys(config: RunConfig) -> Mapping[str, Any]:
+    """Files enter by the digest of what they hold, not by their name: a moved file changes nothing."""
     if config.data.source == "import":
-        return config.values("data", "force", "system.dimension")
-    return config.values("system", "time", "initial", "data", "force", "run.seed", "run.precision")
+        return config.values("data.source", "data.labelled", "force", "system.dimension")
+    law = ("initial.mixture", "initial.uniform", "initial.ring")
+    return config.values("system", "time", *law, "data.source", "data.labelled", "force", "run.seed", "run.precision")
 
 
 PARTICLES = Stage(

@@ -29,7 +29,9 @@ def test_objects_are_refused_and_never_unpickled(tmp_path):
             return (open, (str(tmp_path / "sprung"), "w"))
 
     np.savez(tmp_path / "bad.npz", times=TIMES, positions=np.array([Trap()], dtype=object))
-    with pytest.raises(InputError, match=r"`data\.file` must hold numbers, not Python objects; got objects in positions"):
+    with pytest.raises(
+        InputError, match=r"`data\.file` must hold numbers, not Python objects; got objects in positions"
+    ):
         read_tracks(tmp_path / "bad.npz")
     np.save(tmp_path / "bad.npy", np.array([Trap()], dtype=object))
     with pytest.raises(InputError, match=r"`initial\.file` must hold numbers, not Python objects"):

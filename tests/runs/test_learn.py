@@ -98,3 +98,29 @@ def test_arrays_that_cannot_be_used(tracks, change, message):
     times, positions = change(*tracks)
     with pytest.raises(ips.InputError, match=message):
         ips.learn(positions, times, diffusion=2.0)
+
+
+def test_a_kept_run_of_arrays_goes_on_without_them(tracks, tmp_path):
+    """What learn kept in a directory can be fitted again: the store has the particles."""
+    times, positions = tracks
+    first = ips.learn(positions, times, diffusion=2.0, out=tmp_path / "own", draw=False)
+    refit = ips.fit(tmp_path / "own", sets=["fit.criterion=bic"])
+    assert str(refit.kernel) == str(first.kernel)
+    other = ips.run(tmp_path / "own" / "config.toml", tmp_path / "own", sets=['dictionary.terms=["r**2"]'], draw=False)
+    assert other.reused[:2] == ("particles", "densities")
+    with pytest.raises(ips.InputError, match="another run"):
+        ips.learn(positions + 1.0, times, diffusion=2.0, out=tmp_path / "own")
+
+
+def test_an_import_outlives_its_file(tracks, tmp_path):
+    """A run goes on after its file is gone; a file that changed is another run."""
+    times, positions = tracks
+    np.savez(tmp_path / "tracks.npz", times=times, positions=positions)
+    (tmp_path / "own.toml").write_text('[system]\ndiffusion = 2.0\n[data]\nsource = "import"\nfile = "tracks.npz"\n')
+    first = ips.run(tmp_path / "own.toml", tmp_path / "out", draw=False)
+    np.savez(tmp_path / "tracks.npz", times=times, positions=positions + 0.5)
+    with pytest.raises(ips.InputError, match="a file that it reads has changed"):
+        ips.run(tmp_path / "own.toml", tmp_path / "out")
+    (tmp_path / "tracks.npz").unlink()
+    again = ips.run(tmp_path / "own.toml", tmp_path / "out", sets=["fit.criterion=bic"], draw=False)
+    assert again.result["terms"] == first.result["terms"]

@@ -55,9 +55,9 @@ def test_resolved_config_repeats_the_run(finished, tmp_path):
 def test_a_second_run_reuses_every_stage(finished):
     """The same command finds everything done."""
     source, outcome = finished
-    again = ips.run(source, outcome.out, draw=False)
-    assert again.reused == ("particles", "densities", "equations", "kernel")
-    assert again.result["terms"] == outcome.result["terms"]
+    again = ips.run(source, outcome.out)
+    assert again.reused == ("particles", "densities", "equations", "kernel", "report")
+    assert again.result == outcome.result
 
 
 @pytest.mark.parametrize(
@@ -153,3 +153,58 @@ def test_particles_that_blow_up_stop_the_run(tmp_path):
     ):
         ips.run(source, tmp_path / "out", sets=sets)
     assert (tmp_path / "out" / "store.zarr").exists()
+
+
+def test_a_refused_redo_loses_nothing(finished):
+    """A stage is discarded only after every check: a bad flag leaves a finished run as it was."""
+    _, outcome = finished
+    with pytest.raises(ips.InputError, match="`--workers` must be at least 1"):
+        ips.simulate(outcome.out, workers=0)
+    with pytest.raises(ips.InputError, match=r"`grid\.lower` must hold the particles"):
+        ips.estimate(outcome.out, sets=["grid.lower=3.0"])
+    assert ips.run(outcome.out / "config.toml", outcome.out).reused[-1] == "report"
+
+
+@pytest.mark.parametrize(
+    ("verb", "stage", "kept"),
+    [
+        (ips.simulate, "particles", ()),
+        (ips.estimate, "densities", ("particles",)),
+        (ips.assemble, "equations", ("particles", "densities")),
+        (ips.fit, "kernel", ("particles", "densities", "equations")),
+    ],
+)
+def test_a_stage_done_again_has_the_same_bits(finished, verb, stage, kept):
+    """simulate, estimate, assemble and fit redo their stage; the answer that follows is the same."""
+    source, outcome = finished
+    again = verb(outcome.out)
+    assert again.reused == kept
+    assert (again.kernel is not None) == (stage == "kernel")
+    final = ips.run(source, outcome.out, draw=False)
+    assert final.result["terms"] == outcome.result["terms"]
+    assert final.result["free_energy"] == outcome.result["free_energy"]
+
+
+def test_the_answer_has_no_memory(tmp_path):
+    """An automatic grid after a detour over an explicit one is the automatic grid."""
+    source = tmp_path / "auto.toml"
+    source.write_text(write(tmp_path).read_text().replace("[grid]\nlower = -5.0\nupper = 5.0\ncells = 80\n", ""))
+    first = ips.run(source, tmp_path / "out", draw=False)
+    ips.run(source, tmp_path / "out", sets=["grid.lower=-6.0", "grid.upper=6.0", "grid.cells=60"], draw=False)
+    again = ips.run(source, tmp_path / "out", draw=False)
+    assert again.result["data_loss"] == first.result["data_loss"]
+
+
+def test_plan_and_info(finished):
+    """The plan names every stage with its tasks; info says what is done."""
+    from ipsdist import runs
+    from ipsdist.config import resolve
+
+    source, outcome = finished
+    plan = runs.plan(resolve(source))
+    assert [row.stage for row in plan.rows] == ["particles", "densities", "equations", "kernel"]
+    assert all(row.tasks >= 1 for row in plan.rows)
+    assert "on one core" in plan.text()
+    assert set(runs.info(outcome.out)["stages"].values()) == {"done"}
+    with pytest.raises(ips.InputError, match="`DIR` must be the directory of a run"):
+        runs.info(outcome.out / "figures")

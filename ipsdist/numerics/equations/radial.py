@@ -35,8 +35,8 @@ BLOCKS = 20
 """Blocks of consecutive panels that the equations of a run keep apart."""
 _FEWEST = 96
 """The Gram is made at no fewer slices than this, or at all of them."""
-_VALUES = (6e8, 2e8, 6e8)
-"""Values of V at nodes (functions x axes x nodes x slices) that may be made for Grams, d = 1, 2, 3; 1e8 take 1 to 3 CPU-s."""
+_VALUES = (6e8, 3e7, 3e8)
+"""Values of V at nodes (functions x axes x nodes x slices) that may be made for Grams, d = 1, 2, 3: 5, 3 and 80 CPU-seconds."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,98 @@
+"""What a run reads from outside, once: files or arrays go into the store, and the store is read from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ipsdist.config import RunConfig
+from ipsdist.importers.npz import Tracks, digest, read_initial, read_tracks
+from ipsdist.model.system import FromArray
+from ipsdist.stages.particles import INPUT_INITIAL, INPUT_POSITIONS, initial_positions
+from ipsdist.storage import Store
+
+__all__ = ["Inputs", "known_digests", "read_inputs", "start_sample", "write_inputs"]
+
+Array = npt.NDArray[np.float64]
+
+_RECORD = "input/done"
+_SAMPLE = 4096
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Positions that others made, or initial ones, and the digests of where they came from."""
+
+    tracks: Tracks | None = None
+    initial: Array | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_inputs(config: RunConfig) -> Inputs:
+    """Read the files that a run names. Raises InputError."""
+    if config.data.source == "import":
+        path = Path(str(config.data.file))
+        return Inputs(tracks=read_tracks(path), digests={"data.file": digest(path)})
+    if config.initial_law() is None:
+        path = Path(str(config.initial.file))
+        initial = read_initial(path, config.system_value().particles, config.system.dimension)
+        return Inputs(initial=initial, digests={"initial.file": digest(path)})
+    return Inputs()
+
+
+def known_digests(store: Store, config: RunConfig) -> Mapping[str, str] | None:
+    """Return the digests of what a store has taken in, or None when it has not taken in everything.
+
+    A file that is still there is looked at again, so that a changed one is noticed; one that is gone is not missed.
+    """
+    stored = store.record(_RECORD)
+    if stored is None:
+        return None
+    files = {"data.file": config.data.file, "initial.file": config.initial.file}
+    return {
+        name: digest(Path(path)) if (path := files.get(name)) and Path(path).is_file() else old
+        for name, old in stored.items()
+    }
+
+
+def write_inputs(store: Store, inputs: Inputs) -> None:
+    """Put the inputs into the store, where every task finds them, and commit that."""
+    if inputs.tracks is not None:
+        x = inputs.tracks.positions
+        dims = ("time", "particle", "space")
+        store.create_array(INPUT_POSITIONS, x.shape, x.dtype, dims, (1, *x.shape[1:]), "length", False)
+        store.write_region(INPUT_POSITIONS, 0, x)
+        store.write("input/times", inputs.tracks.times, dims=("time",), units="time")
+    if inputs.initial is not None:
+        store.write(INPUT_INITIAL, inputs.initial, dims=("particle", "space"), units="length", compress=False)
+    store.commit(_RECORD, dict(inputs.digests))
+
+
+def start_sample(config: RunConfig, inputs: Inputs | Store) -> Array:
+    """Return up to 4096 positions (n, d) from which spacing, grid and largest step are chosen; the same on every call.
+
+    Simulated particles are looked at at the start, those that others made at both ends.
+    """
+    if config.data.source == "import":
+        ends = _ends(inputs)
+        return ends[:: max(1, len(ends) // _SAMPLE)]
+    law = config.initial_law()
+    if law is None:
+        initial = inputs.read(INPUT_INITIAL) if isinstance(inputs, Store) else inputs.initial
+        assert initial is not None
+        law = FromArray(initial)
+    return initial_positions(law, config, 0, _SAMPLE)
+
+
+def _ends(inputs: Inputs | Store) -> Array:
+    if isinstance(inputs, Store):
+        last = len(inputs.read("input/times")) - 1
+        ends = [inputs.read(INPUT_POSITIONS, slice(k, k + 1))[0] for k in (0, last)]
+    else:
+        assert inputs.tracks is not None
+        ends = [inputs.tracks.positions[0], inputs.tracks.positions[-1]]
+    return np.concatenate(ends)
