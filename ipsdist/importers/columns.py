@@ -91,8 +91,8 @@ def one_of(names: Sequence[str], given: str | None, common: Sequence[str], argum
         like = [k for k, name in enumerate(names) if plain(name) == plain(given)]
         if len(like) == 1:
             return like[0]
-        near = difflib.get_close_matches(given.lower(), [n.lower() for n in names], n=3, cutoff=0.4)
-        nearest = [n for n in names if n.lower() in near]
+        low = [name.lower() for name in names]
+        nearest = [names[low.index(n)] for n in difflib.get_close_matches(given.lower(), low, n=2, cutoff=0.5)]
         hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
         raise InputError(argument, "must name a column or array of the source", repr(given), f"{hint}{_have(names)}")
     low = [plain(name) for name in names]

@@ -29,6 +29,8 @@ IMPORTED = "imported"
 
 _CHUNK = 2**20
 """Bytes of a chunk, but at least one slice: a chunk of a few kB costs as much as one of this size."""
+_WRITTEN = 2**24
+"""Bytes that are written at a time, which are in memory twice meanwhile."""
 
 
 def write_rows(store: Store, survey: Survey, blocks: Iterable[Rows], units: tuple[str, str]) -> dict[str, int]:
@@ -106,7 +108,10 @@ class _Appender:
 
     def _write(self, count: int) -> None:
         values = self._rest[0] if len(self._rest) == 1 else np.concatenate(self._rest)
-        self._store.write_region(self._name, self._rows, values[:count])
+        step = self._chunk * max(1, _WRITTEN // max(1, values[: self._chunk].nbytes))
+        for start in range(0, count, step):
+            part = values[start : min(start + step, count)]
+            self._store.write_region(self._name, self._rows + start, part)
         self._rows += count
         self._waiting -= count
         self._rest = [values[count:].copy()] if self._waiting else []

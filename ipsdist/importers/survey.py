@@ -118,7 +118,7 @@ def check(survey: Survey, axes: Sequence[str], row_of: Callable[[int], int] | No
     if len(close):
         k = int(close[0])
         where = f", row {row_of(k)} and row {row_of(k + 1)}" if row_of else ""
-        got = f"{survey.times[k]!r} and {survey.times[k + 1]!r}".replace("np.float64", "") + where
+        got = f"{float(survey.times[k])} and {float(survey.times[k + 1])}{where}"
         raise InputError("SOURCE", "must have times that differ by more than rounding", got, "round the times")
     still = np.flatnonzero(survey.lower == survey.upper)
     if len(still):

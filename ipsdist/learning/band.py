@@ -45,7 +45,13 @@ class KernelBand:
 
 
 def kernel_band(
-    equations: NormalEquations, basis: RadialBasis, diffusion: float, radii: npt.ArrayLike, level: float = 0.95
+    equations: NormalEquations,
+    basis: RadialBasis,
+    diffusion: float,
+    radii: npt.ArrayLike,
+    *,
+    resolution: float,
+    level: float = 0.95,
 ) -> KernelBand:
     """Return phi(r) = sum_m f_m B_m(r) from radial equations with a pointwise band of the given level.
 
@@ -66,10 +72,11 @@ def kernel_band(
     """
     r = np.asarray(radii, dtype=np.float64)
     _check(equations, basis, r, level)
-    data = equations.gram.sum(axis=0) / diffusion
-    target = equations.moment.sum(axis=0) / diffusion
-    at = basis.values(r).T
-    models = [_posteriors(data, target, basis, tilt, at) for tilt in _TILTS]
+    coarse = basis.coarsened(resolution, float(r.max()))
+    total = equations.total().change_basis(basis.coordinates(coarse.values), coarse.names)
+    data, target = _without_contact(total.gram[0] / diffusion, total.moment[0] / diffusion)
+    at = coarse.values(r).T
+    models = [_posteriors(data, target, coarse, tilt, at) for tilt in _TILTS]
     evidence, freedom, means, variances = (np.concatenate(parts) for parts in zip(*models, strict=True))
     shares = np.exp(evidence - evidence.max())
     shares /= shares.sum()
@@ -80,6 +87,19 @@ def kernel_band(
     return KernelBand(
         r, value, value - half, value + half, float(shares @ freedom), float(_STRENGTHS[best % len(_STRENGTHS)])
     )
+
+
+def _without_contact(data: Array, target: Array) -> tuple[Array, Array]:
+    """Return information (M, M) and its target (M,) without the moment of the first function, the only one not 0 at 0.
+
+    That moment counts pairs in contact, which a mesh and slices in time see worst. phi(0) stays free: the other
+    moments, with their own noise, know it through the first column.
+    """
+    others = _regular(data[1:, 1:])
+    weights = np.linalg.solve(others, data[1:, 0])
+    data, target = data.copy(), target.copy()
+    data[0, 0], target[0] = weights @ data[1:, 0], weights @ target[1:]
+    return data, target
 
 
 def roughness(basis: RadialBasis, tilt: float = 0.0) -> Array:
@@ -94,7 +114,8 @@ def roughness(basis: RadialBasis, tilt: float = 0.0) -> Array:
     nodes, weights = np.polynomial.legendre.leggauss(basis.degree - 1)  # exact for the square of phi''
     places = ends[:-1, None] + length[:, None] * (0.5 + 0.5 * nodes)
     stiffness = np.exp(tilt * (np.arange(len(length)) / max(1, len(length) - 1) - 0.5))
-    measure = 0.5 * weights * (stiffness * length**4)[:, None]
+    scale = np.append(length[:-1], length[-2:].min())  # the last interval may hold a long, empty tail
+    measure = 0.5 * weights * (stiffness * scale**3 * length)[:, None]
     return np.asarray(basis.curvatures(places).reshape(len(basis), -1) * np.sqrt(measure.ravel()))
 
 

@@ -31,6 +31,8 @@ class NormalEquations:
     """(P,) squared norm of the target, so that misfit(z) = z'Az - 2 b'z + c; None for action and likelihood."""
     particles: int
     """Particles behind the equations, replicas counted: the sample size of the information criteria."""
+    diffusion: float | None = None
+    """The sigma**2 that stands in the moment; None where none does (likelihood). Unlike ones do not add."""
 
     def __post_init__(self) -> None:
         panels, terms = self.moment.shape
@@ -42,10 +44,10 @@ class NormalEquations:
 
     def __add__(self, other: NormalEquations) -> NormalEquations:
         """Add panel by panel: another replica or run of the same form and basis."""
-        if (self.form, self.basis) != (other.form, other.basis):
+        mine, theirs = (self.form, self.basis, self.diffusion), (other.form, other.basis, other.diffusion)
+        if mine != theirs:
             raise ValueError(
-                "normal equations add only for one form and basis; "
-                f"got {self.form} {self.basis} and {other.form} {other.basis}"
+                f"normal equations add only for one form, basis and diffusion; got {mine} and {theirs}"
             )
         if self.moment.shape != other.moment.shape:
             raise ValueError("normal equations add panel by panel; take total() of runs with different panels first")
@@ -82,6 +84,8 @@ class NormalEquations:
         A mask, a scaling of columns, radial bins to a dictionary and pieces are all this product.
         """
         p = np.asarray(matrix, dtype=np.float64)
+        if p.shape != (len(self.basis), len(basis)):
+            raise ValueError(f"`matrix` must be {(len(self.basis), len(basis))}; got {p.shape}")
         return replace(self, basis=tuple(basis), gram=p.T @ self.gram @ p, moment=self.moment @ p)
 
     def misfit(self, coefficients: npt.ArrayLike) -> Array:

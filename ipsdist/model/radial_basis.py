@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -56,6 +56,17 @@ class RadialBasis:
         first = [0.0] * (degree + 1) if kink is None else [0.0] * (degree + 1) + [float(x) for x in inner]
         inside = outer[1:-1] if kink is None else outer[:-1]
         return cls((*first, *map(float, inside), *[float(reach)] * (degree + 1)), degree)
+
+    def coarsened(self, resolution: float, upto: float) -> RadialBasis:
+        """Return the basis of the knots in resolution .. upto alone (and both ends): a subspace of this one."""
+        inner = [t for t in self.knots if 0 < t < self.reach and resolution <= t <= upto]
+        ends = self.degree + 1
+        return RadialBasis((*[0.0] * ends, *inner, *[self.reach] * ends), self.degree)
+
+    def coordinates(self, values: Callable[[Array], Array]) -> Array:
+        """Return the matrix (M, K) that writes K functions, values(r) (K, R), in this basis by interpolation at its sites."""
+        sites = self.sites()
+        return np.linalg.solve(self.values(sites).T, values(sites).T)
 
     def __len__(self) -> int:
         return len(self.knots) - self.degree - 1
@@ -145,8 +156,7 @@ def project(dictionary: Dictionary, basis: RadialBasis, upto: float | None = Non
     of |phi_k - sum P B| on 0 .. ``upto`` (the whole reach), each over the largest |phi_k| in its interval. It says
     whether the basis holds the term at all: a kink or a jump where the basis has none gives 1e-3 to 1.
     """
-    sites = basis.sites()
-    matrix = np.linalg.solve(basis.values(sites).T, dictionary.values(sites).T)
+    matrix = basis.coordinates(dictionary.values)
     ends = basis.breaks
     inside = (np.arange(_CHECKS) + 0.5) / _CHECKS
     checks = (ends[:-1, None] + np.diff(ends)[:, None] * inside)[ends[:-1] < (basis.reach if upto is None else upto)]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ipsdist.config import RunConfig, resolve
-from ipsdist.model.deposits import neighbour_offsets
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
 from ipsdist.report.summary import summary_lines
@@ -17,6 +16,7 @@ from ipsdist.runs.inputs import read_inputs
 from ipsdist.runs.pipeline import STAGES
 from ipsdist.runs.setup import prepare
 from ipsdist.stages.base import setup_of
+from ipsdist.stages.blocks import slice_bytes
 from ipsdist.storage import Store
 
 __all__ = ["Plan", "PlanRow", "info", "plan"]
@@ -72,10 +72,7 @@ def plan(config: RunConfig) -> Plan:
 def _store_bytes(config: RunConfig, setup: Setup) -> dict[str, int]:
     """Upper bounds: integers on the mesh compress to a fraction."""
     d, slices, replicas = setup.dimension, setup.slices, setup.replicas
-    grid = setup.grid
-    sides = zip(grid.lower, grid.upper, strict=True)
-    nodes = math.prod(math.ceil((b - a) / setup.spacing) + 1 for a, b in sides)
-    per_slice = 8 * nodes * (1 + len(neighbour_offsets(d)) + (d if setup.labelled else 0))
+    grid, per_slice = setup.grid, slice_bytes(setup)
     kept = 2 + len(config.time.positions_at)
     terms = len(config.dictionary.terms)
     return {

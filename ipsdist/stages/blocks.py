@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
 
-from ipsdist.model.deposits import FLUX_ONE, MOVE_ONE, Deposits
+from ipsdist.model.deposits import FLUX_ONE, MOVE_ONE, Deposits, neighbour_offsets
 from ipsdist.model.errors import RunError
 from ipsdist.model.mesh import Mesh
+from ipsdist.model.setup import Setup
 from ipsdist.storage import Store
 
-__all__ = ["Block", "block_record", "common_mesh", "load_block", "save_block", "slice_blocks"]
+__all__ = [
+    "Block",
+    "block_record",
+    "common_mesh",
+    "load_block",
+    "expected_nodes",
+    "save_block",
+    "slice_blocks",
+    "slice_bytes",
+]
 
 _LENGTH = {1: 64, 2: 16, 3: 2}
 
@@ -34,6 +45,18 @@ def slice_blocks(slices: int, dimension: int) -> list[Block]:
     """Cut the slices into blocks, by nothing but their number and the dimension, so that no bit depends on the cut."""
     length = _LENGTH[dimension]
     return [Block(k, a, min(a + length, slices)) for k, a in enumerate(range(0, slices, length))]
+
+
+def expected_nodes(setup: Setup) -> int:
+    """Return about how many nodes the force mesh has: those of the density grid's box."""
+    sides = zip(setup.grid.lower, setup.grid.upper, strict=True)
+    return math.prod(math.ceil((b - a) / setup.spacing) + 1 for a, b in sides)
+
+
+def slice_bytes(setup: Setup) -> int:
+    """Return about how many bytes the deposits of one slice take."""
+    arrays = 1 + len(neighbour_offsets(setup.dimension)) + (setup.dimension if setup.labelled else 0)
+    return 8 * arrays * expected_nodes(setup)
 
 
 def block_group(replica: int, block: Block) -> str:

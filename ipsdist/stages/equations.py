@@ -21,7 +21,7 @@ from ipsdist.numerics.equations.forms.strong import strong_equations
 from ipsdist.numerics.equations.pairings import Pairings, pair_slice, stack
 from ipsdist.numerics.equations.tables import ExternalTables, PairTables, external_tables, pair_tables
 from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, nothing_shared, setup_of
-from ipsdist.stages.blocks import load_block, slice_blocks
+from ipsdist.stages.blocks import expected_nodes, load_block, slice_blocks, slice_bytes
 from ipsdist.storage import Store
 
 __all__ = ["EQUATIONS", "load_diffusion", "load_equations"]
@@ -32,21 +32,19 @@ _PARTS = ("gram", "energy", "laplacian", "work")
 def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Sequence[Task]:
     blocks = slice_blocks(setup.slices, setup.dimension)
     replicas = 1 if config.form == "strong" else setup.replicas
-    terms = len(config.dictionary.terms)
+    size = len(blocks[0]) * slice_bytes(setup) + _table_bytes(config, setup)
     return [
-        Task(
-            store,
-            "equations",
-            f"replica-{r}.block-{b.number}",
-            fingerprint,
-            config,
-            (r, b.number),
-            len(b),
-            8 * terms**2,
-        )
+        Task(store, "equations", f"replica-{r}.block-{b.number}", fingerprint, config, (r, b.number), len(b), size)
         for r in range(replicas)
         for b in blocks
     ]
+
+
+def _table_bytes(config: RunConfig, setup: Setup) -> int:
+    """Bound the tables of the dictionary, which are padded to twice the mesh an axis, and their products on it."""
+    terms, d = len(config.dictionary.terms), setup.dimension
+    padded = 2**d * expected_nodes(setup)
+    return 8 * terms * padded * (2 * d + 4)
 
 
 @measured
@@ -130,6 +128,7 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
         "form": equations.form,
         "basis": list(equations.basis),
         "particles": equations.particles,
+        "equations_diffusion": equations.diffusion,
         "diffusion": {"value": diffusion.value, "standard_error": diffusion.standard_error},
     }
 
@@ -140,7 +139,7 @@ def _join(store: Store, config: RunConfig, groups: Sequence[str], diffusion: flo
     if config.form == "strong":
         parts = [[store.read(f"{g}/{name}") for g in groups] for name in ("gram", "moment", "energy")]
         gram, moment, energy = (np.concatenate(p) for p in parts)
-        return NormalEquations("strong", basis, gram, moment, energy, n * setup.replicas)
+        return NormalEquations("strong", basis, gram, moment, energy, n * setup.replicas, diffusion)
     pairings = Pairings(*(np.concatenate([store.read(f"{g}/{name}") for g in groups]) for name in _PARTS))
     if config.form == "likelihood":
         return likelihood_equations(pairings, times, basis=basis, particles=n)
@@ -159,6 +158,7 @@ def _replicas_joined(replicas: Sequence[NormalEquations]) -> NormalEquations:
         np.concatenate([e.moment for e in replicas]),
         None if first.energy is None else np.concatenate([e.energy for e in replicas if e.energy is not None]),
         sum(e.particles for e in replicas),
+        first.diffusion,
     )
 
 
@@ -190,6 +190,7 @@ def load_equations(store: Store) -> NormalEquations:
         store.read("equations/moment"),
         energy,
         record["particles"],
+        record["equations_diffusion"],
     )
 
 

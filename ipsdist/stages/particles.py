@@ -18,7 +18,7 @@ from ipsdist.numerics.densities.deposit import deposit, deposit_flux
 from ipsdist.numerics.particles.initial import sample
 from ipsdist.numerics.particles.stepping import State, Stepper
 from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer, nothing_shared, setup_of
-from ipsdist.stages.blocks import Block, block_record, save_block, slice_blocks
+from ipsdist.stages.blocks import Block, block_record, save_block, slice_blocks, slice_bytes
 from ipsdist.storage import Store
 
 __all__ = ["INPUT_INITIAL", "INPUT_POSITIONS", "PARTICLES", "initial_positions"]
@@ -63,8 +63,10 @@ def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Seq
             for b in blocks
         ]
     steps = config.times().steps
+    # Positions now and at the last slice, a block of deposits twice while it is joined.
+    size = 3 * 8 * n * d + 2 * len(slice_blocks(setup.slices, d)[0]) * slice_bytes(setup)
     return [
-        Task(store, "particles", f"replica-{r}", fingerprint, config, (r,), float(n) * steps, 4 * 8 * n * d)
+        Task(store, "particles", f"replica-{r}", fingerprint, config, (r,), float(n) * steps, size)
         for r in range(setup.replicas)
     ]
 

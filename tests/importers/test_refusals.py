@@ -66,7 +66,7 @@ TABLES = {
     "empty": ("", (), "must hold a header and rows; got nothing"),
     "no header": (GOOD.removeprefix(HEADER), (), "must begin with a line of column names; got '0,0,0,0.5'"),
     "no column": (GOOD.replace("particle", "partikel"), (), "has a common name for the particles; nearest: partikel"),
-    "near": (GOOD, ("--time", "tiem"), "got 'tiem'; did you mean time? the source has particle, time, x, y"),
+    "near": (GOOD, ("--time", "tiem"), "got 'tiem'; did you mean time or particle? the source has particle, time, x, y"),
     "twice": (GOOD, ("--position", "x,x"), "a different column for each of particle, time and position; got 'x' twice"),
     "two columns": (GOOD.replace(",y", ",x"), (), "must have one column of a name; got two columns 'x'"),
     "bad set": (GOOD, ("--set", "fit.criterion=aic"), "`fit.criterion` must be"),
@@ -126,7 +126,9 @@ def test_timestamps_in_parquet(tmp_path: Path, capsys: pytest.CaptureFixture[str
     when = np.array(["2020-01-01", "2020-01-02"] * 2, dtype="datetime64[s]")
     table = pa.table({"particle": [0, 0, 1, 1], "time": when, "x": [0.0, 1.0, 2.0, 3.0]})
     parquet.write_table(table, tmp_path / "a.parquet")
-    assert "got timestamp[s] in column time; convert it to numbers" in refused(tmp_path / "a.parquet", tmp_path, capsys)
+    assert "got timestamp[ms] in column time; convert it to numbers" in refused(
+        tmp_path / "a.parquet", tmp_path, capsys
+    )
 
 
 def test_a_library_that_is_missing_is_named(

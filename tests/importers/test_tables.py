@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -231,3 +232,12 @@ def test_the_same_rows_in_another_order_have_the_same_digest(tmp_path: Path) -> 
         _, store = imported(write_csv(tmp_path / f"{k}.csv", table), tmp_path / str(k))
         found.add(store.record("input/done")["data.file"])
     assert len(found) == 2
+
+
+@pytest.mark.skipif("IPSDIST_TRACKS" not in os.environ, reason="IPSDIST_TRACKS names no table (ID, t, y, x)")
+def test_tracks_of_real_cells(tmp_path: Path) -> None:
+    """A table of real cells, named by the environment variable IPSDIST_TRACKS, comes through whole."""
+    source = Path(os.environ["IPSDIST_TRACKS"])
+    table = np.genfromtxt(source, delimiter=",", names=True)
+    rows = np.column_stack([table[name] for name in ("ID", "t", "x", "y")])
+    assert_is(ragged(source, tmp_path / "out"), twin(rows))

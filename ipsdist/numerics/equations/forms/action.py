@@ -34,4 +34,4 @@ def action_equations(
     laplacian = np.stack([p.weights @ pairings.laplacian[p.first : p.last + 1] for p in rule])
     energy = np.stack([pairings.energy[p.last] - pairings.energy[p.first] for p in rule])
     moment = 0.5 * diffusion * laplacian - energy
-    return fold_known("action", basis, gram, moment, particles)
+    return fold_known("action", basis, gram, moment, particles, diffusion)

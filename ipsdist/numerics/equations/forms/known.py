@@ -18,8 +18,9 @@ def fold_known(
     gram: npt.NDArray[np.float64],
     moment: npt.NDArray[np.float64],
     particles: int,
+    diffusion: float | None = None,
 ) -> NormalEquations:
     """Return the equations of the first ``len(basis)`` columns of gram (P, K, K), moment (P, K); others are known."""
     m = len(basis)
     moment = moment[:, :m] - gram[:, :m, m:].sum(axis=2)
-    return NormalEquations(form, tuple(basis), gram[:, :m, :m], moment, None, particles)
+    return NormalEquations(form, tuple(basis), gram[:, :m, :m], moment, None, particles, diffusion)

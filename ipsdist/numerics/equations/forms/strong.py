@@ -77,6 +77,7 @@ def strong_equations(
         moment=products[:, :-1, -1].copy(),
         energy=products[:, -1, -1].copy(),
         particles=particles,
+        diffusion=diffusion,
     )
 
 

@@ -1,0 +1,46 @@
+"""Every benchmark can be imported and explains itself; the table of the accuracy benchmark is computed right."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = sorted(FOLDER.glob("*.py"))
+
+pytestmark = pytest.mark.skipif(not SCRIPTS, reason="the benchmarks are not beside the tests")
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.stem)
+def test_benchmarks_explain_themselves(script):
+    """--help works without the peers that a benchmark compares with."""
+    done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout
+
+
+def test_accuracy_table_counts():
+    """Hits, mean and RMSE in bounds, and coverage are those of the rows."""
+    spec = importlib.util.spec_from_file_location("accuracy", FOLDER / "accuracy.py")
+    accuracy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(accuracy)
+    errors = [0.01, -0.02, 0.06]
+    rows = [
+        {
+            "experiment": "cubic",
+            "seed": k,
+            "right": True,
+            "errors": {"r**2": e},
+            "standard_errors": {"r**2": 0.01},
+        }
+        for k, e in enumerate(errors)
+    ]
+    rows.append({"experiment": "cubic", "seed": 3, "right": False, "errors": {"r**2": -3.0}, "standard_errors": {}})
+    line = next(x for x in accuracy.table(rows).splitlines() if x.startswith("cubic "))
+    assert "3 /  4" in line
+    assert f"{np.mean(errors) / 0.01:.2f}" in line
+    assert f"{np.sqrt(np.mean(np.square(errors))) / 0.01:.2f}" in line
+    assert line.rstrip().endswith("2/3")
