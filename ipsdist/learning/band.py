@@ -21,6 +21,8 @@ _TILTS = np.linspace(-12.0, 12.0, 13)
 """Logarithm of how much stiffer the prior is at the far end than at 0, in the intervals' own scale."""
 _TILT_SPREAD = 6.0
 """Standard deviation of the tilt before the data are seen."""
+_ORDER = 3
+_SLACK = 0.5
 _REFERENCE = 1e-4
 """Strength at which data and prior are factorised together."""
 _VAGUE = 1e-13
@@ -115,8 +117,8 @@ def roughness(basis: RadialBasis, tilt: float = 0.0) -> Array:
     places = ends[:-1, None] + length[:, None] * (0.5 + 0.5 * nodes)
     stiffness = np.exp(tilt * (np.arange(len(length)) / max(1, len(length) - 1) - 0.5))
     scale = np.append(length[:-1], length[-2:].min())  # the last interval may hold a long, empty tail
-    measure = 0.5 * weights * (stiffness * scale**3 * length)[:, None]
-    return np.asarray(basis.curvatures(places).reshape(len(basis), -1) * np.sqrt(measure.ravel()))
+    measure = 0.5 * weights * (stiffness * scale ** (2 * _ORDER - 1) * length)[:, None]
+    return np.asarray(basis.derivatives(places, _ORDER).reshape(len(basis), -1) * np.sqrt(measure.ravel()))
 
 
 def _posteriors(
@@ -143,6 +145,7 @@ def _posteriors(
     evidence += prior - np.sum(np.log(np.diag(lower))) + 0.5 * (len(basis) - free) * np.log(ratio[:, 0])
     evidence -= 0.5 * (tilt / _TILT_SPREAD) ** 2
     freedom = ((1.0 - stiff) / precision).sum(axis=1)
+    evidence[freedom < free + _SLACK] = -np.inf
     return evidence, freedom, (aim / precision) @ shape.T, (1.0 / precision) @ (shape**2).T
 
 
@@ -154,7 +157,7 @@ def _regular(matrix: Array) -> Array:
 def _free(basis: RadialBasis) -> int:
     """Return how many combinations of functions have no roughness: straight lines, and a broken line for every kink."""
     inner, times = np.unique(basis.knots, return_counts=True)
-    return 2 + int(np.sum(times[(inner > 0) & (inner < basis.reach)] >= basis.degree))
+    return _ORDER + (_ORDER - 1) * int(np.sum(times[(inner > 0) & (inner < basis.reach)] >= basis.degree))
 
 
 def _check(equations: NormalEquations, basis: RadialBasis, radii: Array, level: float) -> None:

@@ -116,11 +116,11 @@ class RadialBasis:
         sums = np.cumsum(upper[::-1], axis=0)[::-1]
         return np.asarray(length.reshape(-1, *[1] * radii.ndim) * sums)
 
-    def curvatures(self, r: npt.ArrayLike) -> Array:
-        """Return B_m''(r), shape (M, *r.shape)."""
+    def derivatives(self, r: npt.ArrayLike, order: int) -> Array:
+        """Return the derivatives of B_m of an order up to ``degree``, shape (M, *r.shape)."""
         t, radii = np.asarray(self.knots), np.asarray(r, dtype=np.float64)
-        result = _dense(t, self.degree - 2, radii)
-        for degree in (self.degree - 1, self.degree):
+        result = _dense(t, self.degree - order, radii)
+        for degree in range(self.degree - order + 1, self.degree + 1):
             width = t[degree:] - t[:-degree]
             rate = np.divide(degree, width, out=np.zeros_like(width), where=width > 0).reshape(-1, *[1] * radii.ndim)
             result = rate[:-1] * result[:-1] - rate[1:] * result[1:]

@@ -34,7 +34,7 @@ def result_of(
     assessment: Assessment,
     workers: int,
 ) -> dict[str, Any]:
-    """Return result.json as a dictionary (docs/architecture.md, Result)."""
+    """Return result.json as a dictionary (docs/reference.md)."""
     value, lower, upper = assessment.band
     errors = assessment.errors or dict.fromkeys(
         ("kernel_relative_l2", "coefficients", "support_correct", "cramer_rao_ratio")

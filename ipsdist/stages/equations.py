@@ -43,7 +43,7 @@ def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Seq
 def _table_bytes(config: RunConfig, setup: Setup) -> int:
     """Bound the tables of the dictionary, which are padded to twice the mesh an axis, and their products on it."""
     terms, d = len(config.dictionary.terms), setup.dimension
-    padded = 2**d * expected_nodes(setup)
+    padded = (1 << d) * expected_nodes(setup)
     return 8 * terms * padded * (2 * d + 4)
 
 
