@@ -24,7 +24,8 @@ import numpy as np
 OPEN = """
 import sys
 from pyarrow import csv
-rows = sum(batch.num_rows for batch in csv.open_csv(sys.argv[1]))
+types = csv.ConvertOptions(column_types={"time": "float64"})
+rows = sum(batch.num_rows for batch in csv.open_csv(sys.argv[1], convert_options=types))
 """
 READ = """
 import sys

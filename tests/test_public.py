@@ -36,7 +36,9 @@ def test_all_names_what_is_there(name):
 
 def test_import_is_light():
     """`import ipsdist` imports nothing that takes long."""
-    code = "import sys, ipsdist; print([m for m in ('numpy', 'sympy', 'dask', 'zarr', 'matplotlib') if m in sys.modules])"
+    code = (
+        "import sys, ipsdist; print([m for m in ('numpy', 'sympy', 'dask', 'zarr', 'matplotlib') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
 

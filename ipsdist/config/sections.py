@@ -52,8 +52,8 @@ class SystemSection(Section):
     """The system (docs/method.md, section 1). Imported data need ``diffusion`` alone, and not even that if labelled."""
 
     dimension: Annotated[int, Field(ge=1, le=3)] = _key(1, "number d of space axes", "must be 1, 2 or 3")
-    particles: Annotated[int, Field(gt=0, lt=2**31)] | None = _key(
-        None, "number N of particles of a replica", "must be a positive whole number below 2**31", "20000"
+    particles: Annotated[int, Field(gt=1, lt=2**31)] | None = _key(
+        None, "number N of particles of a replica", "must be a whole number from 2 to 2**31 - 1", "20000"
     )
     replicas: Annotated[int, Field(gt=0, lt=2**30)] = _key(
         1, "number of independent realisations", "must be a positive whole number below 2**30"

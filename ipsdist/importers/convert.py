@@ -53,7 +53,7 @@ class Choices:
 def import_tracks(source: Path | str, out: Path | str, choices: Choices | None = None) -> Imported:
     """Read tracks and write ``out``: config.toml and store.zarr with the positions, ready for ``ipsdist run``.
 
-    The source is streamed. Memory: about 400 MB at most for a table, whatever its length, but for one slice and 100
+    The source is streamed. Memory: about 500 MB at most for a table, whatever its length, but for one slice and 100
     bytes a particle; for arrays, one block of slices. Room on disk: twice what is written.
 
     Raises InputError for a source that cannot be used (see the modules that read it), for ``out`` that is not empty,

@@ -39,8 +39,9 @@ def write_rows(store: Store, survey: Survey, blocks: Iterable[Rows], units: tupl
     Units are those of length and time. Memory: one block and one chunk.
     """
     length, time = units
-    digest = hashlib.sha256(np.ascontiguousarray(survey.times).data)
-    digest.update(survey.offsets.data)
+    # One digest an array: what it is must not depend on how the rows come in blocks.
+    digests = [hashlib.sha256(np.ascontiguousarray(a).data) for a in (survey.times, survey.offsets)]
+    where, who = hashlib.sha256(), hashlib.sha256()
     store.write(TIMES, survey.times, dims=("time",), units=time)
     if survey.labelled and not isinstance(survey.names, list):
         store.write(PARTICLES, survey.names, dims=("particle",))
@@ -48,18 +49,18 @@ def write_rows(store: Store, survey: Survey, blocks: Iterable[Rows], units: tupl
     ids = None if survey.complete or not survey.labelled else _ids(store, survey)
     lives = Lives(0 if ids is None else survey.particles, len(survey.times))
     for rows in blocks:
-        digest.update(np.ascontiguousarray(rows.positions).data)
+        where.update(np.ascontiguousarray(rows.positions).data)
         shape = (rows.stop - rows.first, -1, survey.dimension)
         positions.append(rows.positions.reshape(shape) if survey.complete else rows.positions)
         if ids is not None and rows.ids is not None:
-            digest.update(np.ascontiguousarray(rows.ids).data)
+            who.update(np.ascontiguousarray(rows.ids).data)
             numbers = np.arange(rows.first, rows.stop, dtype=np.int32)
             lives.add(rows.ids, np.repeat(numbers, survey.counts[rows.first : rows.stop]))
             ids.append(rows.ids)
     positions.close()
     if ids is not None:
         ids.close()
-    whole = digest.hexdigest()
+    whole = hashlib.sha256(b"".join(d.digest() for d in (*digests, where, who))).hexdigest()
     store.set_attributes(**{IMPORTED: {"labelled": survey.labelled, "complete": survey.complete, "digest": whole}})
     store.commit(DONE, {"data.file": whole})
     if not survey.labelled:

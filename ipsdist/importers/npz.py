@@ -133,6 +133,11 @@ def read_initial(path: Path, particles: int, dimension: int) -> Array:
 
 
 def _load(path: Path, argument: str, what: str) -> Any:
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(6)
+        if not start.startswith((b"PK", b"\x93NUMPY")):
+            raise InputError(argument, f"must be {what}", f"{path}, which NumPy did not write", "save it with NumPy")
     try:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:

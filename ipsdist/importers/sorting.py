@@ -19,10 +19,11 @@ from ipsdist.model.errors import InputError
 __all__ = ["Spool"]
 
 _BUCKET = 64 * 2**20
-_WHOLE_BUCKET = 256 * 2**20
-"""Bytes of rows sorted at a time, but at least one slice; more where no particle is ever absent, which is lighter."""
+"""Bytes of rows sorted at a time, but at least one slice."""
+_PLACES = 256 * 2**20
+"""Bytes of places for rows that are put where they belong, which takes no other memory."""
 _DENSE = 2
-"""Rows find their places in an empty table when it has at most this many places a row."""
+"""Rows have places of their own when there are at most this many places, particles times slices, a row."""
 _READ = 2**18
 """Rows read at a time."""
 _BUCKETS = 256
@@ -113,11 +114,10 @@ class Spool:
     def sorted(self, survey: Survey) -> Iterator[Rows]:
         """Yield all rows by (time, particle), in blocks of whole slices. Raises InputError for a repeated row."""
         for bucket in self._buckets(survey):
-            places = bucket.slices * survey.particles
             if not survey.labelled:
                 yield self._by_time(bucket)
-            elif places <= _DENSE * bucket.rows:
-                yield self._by_place(bucket, survey, places)
+            elif _dense(survey):
+                yield from self._by_place(bucket, survey)
             else:
                 yield self._by_key(bucket, survey)
 
@@ -134,13 +134,8 @@ class Spool:
 
     def _buckets(self, survey: Survey) -> list[_Bucket]:
         """Deal the rows into files of consecutive slices; rows that are in order stay where they are."""
-        largest = _WHOLE_BUCKET if survey.complete else _BUCKET
-        size = max(largest // self._dtype.itemsize, -(-self.rows // _BUCKETS))
-        ends = np.concatenate([[0], np.cumsum(survey.counts)])
-        cuts = [0]
-        while cuts[-1] < len(survey.counts):
-            stop = int(np.searchsorted(ends, ends[cuts[-1]] + size, side="right")) - 1
-            cuts.append(max(cuts[-1] + 1, stop))
+        cuts = _cuts(survey, self._dtype.itemsize)
+        ends = survey.offsets
         pairs = list(itertools.pairwise(cuts))
         if len(pairs) == 1:
             return [_Bucket(0, len(survey.counts), self._path, 0, self.rows)]
@@ -167,10 +162,11 @@ class Spool:
                 file.close()
         return paths
 
-    def _by_place(self, bucket: _Bucket, survey: Survey, places: int) -> Rows:
-        """Put every row where it belongs: nearly every particle is there at every time."""
-        positions = np.empty((places, survey.dimension))
-        taken, count = np.zeros(places, dtype=np.bool_), 0
+    def _by_place(self, bucket: _Bucket, survey: Survey) -> Iterator[Rows]:
+        """Put every row where it belongs: most particles are there at most times."""
+        particles = survey.particles
+        positions = np.empty((bucket.slices * particles, survey.dimension))
+        taken, count = np.zeros(len(positions), dtype=np.bool_), 0
         for rows in self._usable(bucket):
             key = self._key(bucket, rows, survey)
             positions[key] = rows["position"]
@@ -178,8 +174,16 @@ class Spool:
             count += len(rows)
         if np.count_nonzero(taken) < count:
             raise self._repeated(bucket, survey)
-        ids = (np.flatnonzero(taken) % survey.particles).astype(np.int32)
-        return Rows(bucket.first, bucket.stop, ids, positions if count == places else positions[taken])
+        if survey.complete:
+            yield Rows(bucket.first, bucket.stop, None, positions)
+            return
+        step = max(1, _READ // particles)
+        for first in range(0, bucket.slices, step):
+            stop = min(first + step, bucket.slices)
+            found = np.flatnonzero(taken[first * particles : stop * particles])
+            there = positions[first * particles : stop * particles].take(found, axis=0)
+            ids = (found % particles).astype(np.int32)
+            yield Rows(bucket.first + first, bucket.first + stop, ids, there)
 
     def _by_key(self, bucket: _Bucket, survey: Survey) -> Rows:
         """Sort rows of particles that come and go."""
@@ -242,6 +246,24 @@ def _recoded(
     found = np.full(len(local), MISSING, dtype=np.int32)
     found[good] = table[local[good]]
     return found
+
+
+def _dense(survey: Survey) -> bool:
+    return len(survey.times) * survey.particles <= _DENSE * survey.rows
+
+
+def _cuts(survey: Survey, row_bytes: int) -> list[int]:
+    """Return the first slices of the buckets, and the number of slices."""
+    slices = len(survey.times)
+    if survey.labelled and _dense(survey):
+        step = max(1, _PLACES // (8 * survey.dimension * survey.particles), -(-slices // _BUCKETS))
+        return [*range(0, slices, step), slices]
+    ends, size = survey.offsets, max(_BUCKET // row_bytes, -(-survey.rows // _BUCKETS))
+    cuts = [0]
+    while cuts[-1] < slices:
+        stop = int(np.searchsorted(ends, ends[cuts[-1]] + size, side="right")) - 1
+        cuts.append(max(cuts[-1] + 1, stop))
+    return cuts
 
 
 def _read(path: Path, dtype: np.dtype[Any], start: int, rows: int) -> Iterator[npt.NDArray[np.void]]:

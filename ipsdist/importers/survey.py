@@ -69,7 +69,7 @@ class Rows:
     first: int
     stop: int
     ids: npt.NDArray[np.int32] | None
-    """(n,) new numbers of the particles; None when unlabelled."""
+    """(n,) new numbers of the particles; None when unlabelled, and may be when every particle is in every slice."""
     positions: Array
     """(n, d)."""
 
@@ -106,14 +106,17 @@ class Lives:
 def check(survey: Survey, axes: Sequence[str], row_of: Callable[[int], int] | None = None) -> None:
     """Refuse what no form can use. ``row_of`` gives the first row of a slice, where the source has rows.
 
-    Raises InputError for one slice, times that are one but for rounding, fewer than two particles, positions that are
-    constant along an axis (``axes`` are their names).
+    Raises InputError for one slice, times that are one but for rounding, fewer than two particles (in all, or at any
+    time), positions that are constant along an axis (``axes`` are their names).
     """
     if len(survey.times) < 2:
         got = f"one time, {survey.times[0]:g}" if len(survey.times) else "no row that can be used"
         raise InputError("SOURCE", "must hold at least two slices", got, "one snapshot says nothing about motion")
     if survey.particles < 2:
         raise InputError("SOURCE", "must hold at least two particles", survey.particles, "an interaction needs a pair")
+    if survey.counts.max() < 2:
+        got, fix = f"{survey.rows} rows at {len(survey.times)} different times", "round the times to common slices"
+        raise InputError("SOURCE", "must have two particles at one time somewhere", got, fix)
     close = np.flatnonzero(np.diff(survey.times) <= _SAME_TIME * np.abs(survey.times).max())
     if len(close):
         k = int(close[0])

@@ -1,4 +1,4 @@
-"""The kernel without a dictionary: a penalised spline from radial equations, with a band (docs/method.md, section 4)."""
+"""The kernel without a dictionary: a penalised spline from radial equations with a band (docs/method.md, section 4)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,23 @@ __all__ = ["KernelBand", "kernel_band", "roughness"]
 
 Array = npt.NDArray[np.float64]
 
-_STRENGTHS = np.geomspace(1e-10, 1e6, 65)
-"""Strengths that are weighed, in units in which prior and data have equal traces."""
+_STRENGTHS = np.geomspace(1e-10, 1e6, 129)
+"""Strengths of the prior that are weighed, in units in which prior and data have equal traces."""
 _TILTS = np.linspace(-12.0, 12.0, 13)
-"""Logarithm of how much stiffer the prior is at the far end than at 0, in the intervals' own scale."""
+"""Logarithms of how much stiffer the prior is at the far end than at 0, in the scale of the intervals."""
 _TILT_SPREAD = 6.0
 """Standard deviation of the tilt before the data are seen."""
 _ORDER = 3
+"""Derivative whose square is the roughness; parabolas have none."""
 _SLACK = 0.5
+"""Degrees of freedom that the prior leaves beyond a parabola. Without them kernels that are almost one, like r exp(-r),
+get the band of a parabola, which covers them at 75 % of the distances in place of 95 %."""
+_KINK = 0.1
+"""Weight of jumps at a kink: those of r**-1.5 frozen inside a cut-off then count like the roughness just outside."""
 _REFERENCE = 1e-4
 """Strength at which data and prior are factorised together."""
 _VAGUE = 1e-13
+"""Share of the diagonal added for rounding: functions that nothing is known of become vague, not singular."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +49,18 @@ class KernelBand:
     degrees_of_freedom: float
     """How many free coefficients the fit amounts to."""
     strength: float
-    """Strength of the prior with the largest marginal likelihood, in units in which prior and data have equal traces."""
+    """Strength of the prior at the largest evidence, in units in which prior and data have equal traces."""
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """phi at the radii for one tilt, at its strength of largest evidence."""
+
+    evidence: float
+    strength: float
+    freedom: float
+    mean: Array
+    variance: Array
 
 
 def kernel_band(
@@ -55,21 +72,25 @@ def kernel_band(
     resolution: float,
     level: float = 0.95,
 ) -> KernelBand:
-    """Return phi(r) = sum_m f_m B_m(r) from radial equations with a pointwise band of the given level.
+    """Return phi(r) = sum_m f_m B_m(r) from radial equations, with a pointwise band of the given level.
 
-    The log-likelihood of the equations is l(f) = (2 b'f - f'A f) / (2 sigma^2). The prior is normal with the precision
-    strength * S, S the `roughness`: a smoothing spline, flat on straight lines, so that phi(0) and slopes are free.
-    Strength and tilt are not fixed at their best values but averaged over with their marginal likelihood (REML) as
-    weights. The band is that of the posterior: it holds bias as well as noise, so that on average over distances it covers
-    the truth at its level. Where no pairs are, nothing but the prior speaks: ask for ``radii`` that the data reach.
+    The log-likelihood of the equations is l(f) = (2 b'f - f'A f) / (2 sigma^2), the prior of f normal with a precision
+    proportional to the `roughness`: a smoothing spline, flat on parabolas, phi(0) free. Its strength has the largest
+    marginal likelihood (REML); its tilt from near to far is averaged over with the marginal likelihoods as weights.
+    The band is that of the posterior and holds bias as well as noise: on average over distances it covers a smooth phi
+    at its level. Steps sharper than the pairs resolve are smoothed away and not covered.
+
+    Knots below ``resolution`` and above the largest radius are dropped, and so is the moment of pairs in contact: there
+    the pairs, the mesh and the slices cannot hold the details that the basis could, and errors would pass for details.
 
     Parameters
     ----------
     equations : action or likelihood form over ``basis.names``.
     diffusion : sigma**2, length**2 / time.
-    radii : (R,) distances, at most ``basis.reach``.
+    radii : (R,) distances, at most ``basis.reach``; where pairs are, for beyond them the prior speaks alone.
+    resolution : distance below which phi is one polynomial: 8 mesh spacings in 1-D, 4 in 2-D.
 
-    Raises ValueError for equations that are no likelihood or of another basis, for distances beyond the basis and for
+    Raises ValueError for equations that are no likelihood or of another basis, for distances outside the basis and for
     a level outside 0 .. 1.
     """
     r = np.asarray(radii, dtype=np.float64)
@@ -78,94 +99,102 @@ def kernel_band(
     total = equations.total().change_basis(basis.coordinates(coarse.values), coarse.names)
     data, target = _without_contact(total.gram[0] / diffusion, total.moment[0] / diffusion)
     at = coarse.values(r).T
-    models = [_posteriors(data, target, coarse, tilt, at) for tilt in _TILTS]
-    evidence, freedom, means, variances = (np.concatenate(parts) for parts in zip(*models, strict=True))
-    shares = np.exp(evidence - evidence.max())
+    models = [_posterior(data, target, coarse, tilt, at) for tilt in _TILTS]
+    best = max(models, key=lambda m: m.evidence)
+    shares = np.exp([m.evidence - best.evidence for m in models])
     shares /= shares.sum()
+    means = np.stack([m.mean for m in models])
     value = shares @ means
-    spread = np.sqrt(shares @ (variances + (means - value) ** 2))
-    half = NormalDist().inv_cdf(0.5 + 0.5 * level) * spread
+    variance = shares @ (np.stack([m.variance for m in models]) + (means - value) ** 2)
+    half = NormalDist().inv_cdf(0.5 + 0.5 * level) * np.sqrt(variance)
+    freedom = float(shares @ np.array([m.freedom for m in models]))
+    return KernelBand(r, value, value - half, value + half, freedom, best.strength)
+
+
+def roughness(basis: RadialBasis, tilt: float = 0.0) -> Array:
+    """Return C (M, n) with |C'f|^2 = sum_i w_i h_i^5 int_i phi'''(r)^2 dr over the intervals i, of lengths h_i.
+
+    The power of h measures the derivative against the interval, as if all were of length 1: over knots that grow with
+    the distance, phi may turn as often near 0 as far away. w_i runs from exp(-tilt / 2) near to exp(tilt / 2) far.
+    The last interval, which may hold a long tail with hardly a pair, counts as no longer than its neighbour. At a kink
+    the jumps of slope and curvature, measured against the shorter interval beside it, count a tenth.
+    """
+    ends = basis.breaks
+    length = np.diff(ends)
+    nodes, weights = np.polynomial.legendre.leggauss(basis.degree - _ORDER + 1)
+    places = ends[:-1, None] + length[:, None] * (0.5 + 0.5 * nodes)
+    stiffness = np.exp(tilt * (np.arange(len(length)) / max(1, len(length) - 1) - 0.5))
+    scale = np.append(length[:-1], length[-2:].min())
+    measure = 0.5 * weights * (stiffness * scale ** (2 * _ORDER - 1) * length)[:, None]
+    smooth = basis.derivatives(places, _ORDER).reshape(len(basis), -1) * np.sqrt(measure.ravel())
+    jumps = []
+    for k in np.flatnonzero(np.isin(ends, basis.kinks())):
+        h = min(length[k - 1], length[k])
+        for order in range(1, _ORDER):
+            # Polynomials on both sides: their derivatives at the kink from either side, to rounding.
+            left, right = basis.derivatives(np.array([np.nextafter(ends[k], 0.0), ends[k]]), order).T
+            jumps.append(np.sqrt(_KINK * stiffness[k]) * h**order * (right - left))
+    return np.column_stack([smooth, *jumps])
+
+
+def _posterior(data: Array, target: Array, basis: RadialBasis, tilt: float, at: Array) -> _Posterior:
+    """Return phi (R,) for the information ``data`` (M, M) and ``target`` (M,), and ``at`` (R, M) the functions' values.
+
+    One factorisation serves all strengths: with data + C C' = L L' and L^-1 C = Q diag(s) ..., data + strength C C' is
+    L Q diag(1 - s^2 + strength s^2) Q' L'.
+    """
+    rows = roughness(basis, tilt)
+    rows *= np.sqrt(_REFERENCE * np.trace(data) / np.sum(rows**2))
+    rough = len(basis) - _ORDER
+    prior = np.sum(np.log(np.linalg.svd(rows, compute_uv=False)[:rough]))
+    lower = np.linalg.cholesky(_regular(data + rows @ rows.T))
+    q, s, _ = np.linalg.svd(np.linalg.solve(lower, rows))
+    stiff = np.zeros(len(basis))
+    stiff[: len(s)] = np.minimum(s**2, 1.0)
+    ratio = _STRENGTHS / _REFERENCE
+    precision = (1.0 - stiff) + ratio[:, None] * stiff
+    functions = np.linalg.solve(lower.T, q)
+    aim, shape = functions.T @ target, at @ functions
+    freedom = ((1.0 - stiff) / precision).sum(axis=1)
+    evidence = 0.5 * (aim**2 / precision - np.log(precision)).sum(axis=1) + 0.5 * rough * np.log(ratio)
+    evidence[freedom < len(basis) - rough + _SLACK] = -np.inf
     best = int(np.argmax(evidence))
-    return KernelBand(
-        r, value, value - half, value + half, float(shares @ freedom), float(_STRENGTHS[best % len(_STRENGTHS)])
+    constant = prior - np.sum(np.log(np.diag(lower))) - 0.5 * (tilt / _TILT_SPREAD) ** 2
+    return _Posterior(
+        evidence=float(evidence[best] + constant),
+        strength=float(_STRENGTHS[best]),
+        freedom=float(freedom[best]),
+        mean=shape @ (aim / precision[best]),
+        variance=shape**2 @ (1.0 / precision[best]),
     )
 
 
 def _without_contact(data: Array, target: Array) -> tuple[Array, Array]:
     """Return information (M, M) and its target (M,) without the moment of the first function, the only one not 0 at 0.
 
-    That moment counts pairs in contact, which a mesh and slices in time see worst. phi(0) stays free: the other
-    moments, with their own noise, know it through the first column.
+    That moment counts pairs in contact, which the mesh and slices in time see worst. phi(0) stays free: the other
+    moments know it through the first column.
     """
-    others = _regular(data[1:, 1:])
-    weights = np.linalg.solve(others, data[1:, 0])
+    weights = np.linalg.solve(_regular(data[1:, 1:]), data[1:, 0])
     data, target = data.copy(), target.copy()
     data[0, 0], target[0] = weights @ data[1:, 0], weights @ target[1:]
     return data, target
 
 
-def roughness(basis: RadialBasis, tilt: float = 0.0) -> Array:
-    """Return C (M, n) with |C'f|^2 = sum_i w_i h_i^3 int_i phi''(r)^2 dr over the intervals i, of lengths h_i.
-
-    The factor h^3 measures curvature against the length of the intervals, as if all were of length 1: over knots that
-    grow with the distance, phi may turn as often near 0 as far away. w_i runs from exp(-tilt / 2) at 0 to exp(tilt / 2)
-    at the last interval. A slope may jump where knots allow it.
-    """
-    ends = basis.breaks
-    length = np.diff(ends)
-    nodes, weights = np.polynomial.legendre.leggauss(basis.degree - 1)  # exact for the square of phi''
-    places = ends[:-1, None] + length[:, None] * (0.5 + 0.5 * nodes)
-    stiffness = np.exp(tilt * (np.arange(len(length)) / max(1, len(length) - 1) - 0.5))
-    scale = np.append(length[:-1], length[-2:].min())  # the last interval may hold a long, empty tail
-    measure = 0.5 * weights * (stiffness * scale ** (2 * _ORDER - 1) * length)[:, None]
-    return np.asarray(basis.derivatives(places, _ORDER).reshape(len(basis), -1) * np.sqrt(measure.ravel()))
-
-
-def _posteriors(
-    data: Array, target: Array, basis: RadialBasis, tilt: float, at: Array
-) -> tuple[Array, Array, Array, Array]:
-    """Return log evidence (L,), degrees of freedom (L,), mean and variance (L, R) of phi for all strengths at one tilt.
-
-    One factorisation serves all strengths: with data + S = L L' and L^-1 C = Q diag(s) ..., data + strength S is
-    L Q diag(1 - s^2 + strength s^2) Q' L'.
-    """
-    rows = roughness(basis, tilt)
-    rows *= np.sqrt(_REFERENCE * np.trace(data) / np.sum(rows**2))
-    free = _free(basis)
-    prior = np.sum(np.log(np.linalg.svd(rows, compute_uv=False)[: len(basis) - free]))
-    lower = np.linalg.cholesky(_regular(data + rows @ rows.T))
-    q, s, _ = np.linalg.svd(np.linalg.solve(lower, rows))
-    stiff = np.minimum(s**2, 1.0)
-    ratio = _STRENGTHS[:, None] / _REFERENCE
-    precision = (1.0 - stiff) + ratio * stiff
-    functions = np.linalg.solve(lower.T, q)
-    aim = functions.T @ target
-    shape = at @ functions
-    evidence = 0.5 * (aim**2 / precision - np.log(precision)).sum(axis=1)
-    evidence += prior - np.sum(np.log(np.diag(lower))) + 0.5 * (len(basis) - free) * np.log(ratio[:, 0])
-    evidence -= 0.5 * (tilt / _TILT_SPREAD) ** 2
-    freedom = ((1.0 - stiff) / precision).sum(axis=1)
-    evidence[freedom < free + _SLACK] = -np.inf
-    return evidence, freedom, (aim / precision) @ shape.T, (1.0 / precision) @ (shape**2).T
-
-
 def _regular(matrix: Array) -> Array:
-    """Add to the diagonal what rounding needs: functions that neither data nor prior know become vague, not singular."""
-    return matrix + np.diag(_VAGUE * np.diag(matrix))
-
-
-def _free(basis: RadialBasis) -> int:
-    """Return how many combinations of functions have no roughness: straight lines, and a broken line for every kink."""
-    inner, times = np.unique(basis.knots, return_counts=True)
-    return _ORDER + (_ORDER - 1) * int(np.sum(times[(inner > 0) & (inner < basis.reach)] >= basis.degree))
+    """Return the matrix with what rounding needs on its diagonal."""
+    diagonal = np.diag(matrix)
+    return matrix + np.diag(_VAGUE * (diagonal + diagonal.max()))
 
 
 def _check(equations: NormalEquations, basis: RadialBasis, radii: Array, level: float) -> None:
     if equations.energy is not None:
         raise ValueError(f"the band needs a form that is a likelihood; got {equations.form}")
     if equations.basis != basis.names:
-        raise ValueError(f"`equations` must be over the {len(basis)} functions of `basis`; got {len(equations.basis)} terms")
-    if radii.size and not (radii.min() >= 0 and radii.max() <= basis.reach):
-        raise ValueError(f"`radii` must lie between 0 and {basis.reach:g}; got {radii.min():g} to {radii.max():g}")
+        raise ValueError(
+            f"`equations` must be over the {len(basis)} functions of `basis`; got {len(equations.basis)} terms"
+        )
+    if not (radii.size and radii.min() >= 0 and radii.max() <= basis.reach):
+        raise ValueError(f"`radii` must be some distances between 0 and {basis.reach:g}")
     if not 0 < level < 1:
         raise ValueError(f"`level` must be between 0 and 1; got {level}")

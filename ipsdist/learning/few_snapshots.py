@@ -1,4 +1,4 @@
-"""Few snapshots: the best subset and the mean-field prediction that its time integrals need, in turn until both stand."""
+"""Few snapshots: the best subset and the prediction that its time integrals need, in turn until both stand."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def fit_few_snapshots(
             return FewSnapshots(trail[-1], equations, tuple(trail), False)
         answer = best(equations, max_terms)
         if answer.terms == trail[-1].terms:
-            trail.append(answer)
+            trail[-1] = answer  # the same model, with the runners-up of all sizes
             return FewSnapshots(answer, equations, tuple(trail), stands)
     return FewSnapshots(trail[-1], equations, tuple(trail), False)
 
@@ -92,7 +92,7 @@ def fit_few_snapshots(
 def _iterate(
     trail: list[Fit], best: Callable[[NormalEquations], Fit], predict: Callable[[Fit], NormalEquations], most: int
 ) -> tuple[NormalEquations, bool]:
-    """Predict and fit in turn from the last fit of the trail on, which grows; return the equations and if they stand."""
+    """Predict and fit in turn from the last fit of the trail on, and add to it; tell whether it stands."""
     seen = {trail[-1].terms}
     equations = predict(trail[-1])
     for turn in range(most):

@@ -69,9 +69,10 @@ class LearnedKernel:
         value = self(radii)
         variance = np.zeros(radii.shape)
         columns = [term(radii) for term in self.terms]
+        known = bool(np.isfinite(self.covariance).all())
         for j, left in enumerate(columns):
             for k, right in enumerate(columns):
-                variance = variance + self.covariance[j, k] * left * right
+                variance = variance + (self.covariance[j, k] * left * right if known else np.inf)
         # Strongly correlated terms cancel: rounding may leave a variance of zero a little below it.
         half = NormalDist().inv_cdf(0.5 + 0.5 * level) * np.sqrt(np.maximum(variance, 0.0))
         return value, value - half, value + half

@@ -40,33 +40,36 @@ class RadialBasis:
     ) -> RadialBasis:
         """Return the basis for distances 0 .. reach (length).
 
-        Intervals grow with the distance, from ``finest`` (two mesh spacings) at 0 to reach / ``intervals``; 32 hold sin,
-        cos and exp of r to 1e-8 over a reach of 6, 16 to 1e-6. With a ``kink``, the cut-off of singular terms, there are
-        two intervals inside it, and outside they grow from a fifth of it.
+        Intervals grow with the distance, from ``finest`` (two mesh spacings) at 0 to reach / ``intervals``: 32 hold
+        sin, cos and exp of r to 1e-8 over a reach of 6, 16 to 1e-6. With a ``kink``, the cut-off of singular terms,
+        there are two intervals inside it, and they grow from a fifth of it (or ``finest``) outside.
         Raises ValueError unless 0 < finest, kink < reach.
         """
         if not (0 < finest < reach and (kink is None or 0 < kink < reach)):
             raise ValueError(f"`finest` and `kink` must lie between 0 and `reach`; got {finest}, {kink}, {reach}")
-        start = 0.0 if kink is None else kink
-        r = np.concatenate([[start], np.geomspace(max(start, finest / 16), reach, 2048)[start > 0 :]])
-        step = np.minimum(np.maximum(finest if kink is None else 0.0, _RATIO * r), reach / intervals)
-        index = np.concatenate([[0.0], np.cumsum(0.5 * (1 / step[1:] + 1 / step[:-1]) * np.diff(r))])
-        outer = np.interp(np.linspace(0.0, index[-1], max(1, round(index[-1])) + 1), index, r)
-        inner = [] if kink is None else [*np.linspace(0.0, kink, _INSIDE + 1)[1:-1], *[kink] * (degree - 1)]
-        first = [0.0] * (degree + 1) if kink is None else [0.0] * (degree + 1) + [float(x) for x in inner]
-        inside = outer[1:-1] if kink is None else outer[:-1]
-        return cls((*first, *map(float, inside), *[float(reach)] * (degree + 1)), degree)
+        start = kink or 0.0
+        r = np.concatenate([[start], np.geomspace(start + finest / 16, reach, 2048)])
+        step = np.minimum(np.maximum(finest, _RATIO * r), reach / intervals)
+        number = np.concatenate([[0.0], np.cumsum(0.5 * (1 / step[1:] + 1 / step[:-1]) * np.diff(r))])
+        count = max(1, round(number[-1]))
+        inner = np.interp(np.linspace(0.0, number[-1], count + 1), number, r)[1:-1].tolist()
+        if kink is not None:
+            inner = [*np.linspace(0.0, kink, _INSIDE + 1)[1:-1].tolist(), *[float(kink)] * degree, *inner]
+        return cls((*[0.0] * (degree + 1), *inner, *[float(reach)] * (degree + 1)), degree)
 
     def coarsened(self, resolution: float, upto: float) -> RadialBasis:
-        """Return the basis of the knots in resolution .. upto alone (and both ends): a subspace of this one."""
-        inner = [t for t in self.knots if 0 < t < self.reach and resolution <= t <= upto]
+        """Return the basis of the knots in resolution .. upto, the kinks and both ends: a subspace of this one."""
+        places, times = np.unique(self.knots, return_counts=True)
+        inside = (places > 0) & (places < self.reach) & (places <= upto)
+        kept = inside & ((places >= resolution) | (times > 1))
         ends = self.degree + 1
+        inner = np.repeat(places[kept], times[kept]).tolist()
         return RadialBasis((*[0.0] * ends, *inner, *[self.reach] * ends), self.degree)
 
     def coordinates(self, values: Callable[[Array], Array]) -> Array:
-        """Return the matrix (M, K) that writes K functions, values(r) (K, R), in this basis by interpolation at its sites."""
+        """Return the matrix (M, K) that writes K functions, values(r) (K, R), in this basis by interpolation."""
         sites = self.sites()
-        return np.linalg.solve(self.values(sites).T, values(sites).T)
+        return np.asarray(np.linalg.solve(self.values(sites).T, values(sites).T), dtype=np.float64)
 
     def __len__(self) -> int:
         return len(self.knots) - self.degree - 1
@@ -94,6 +97,11 @@ class RadialBasis:
         """Ends of the intervals on which the functions are polynomials."""
         return np.unique(self.knots)
 
+    def kinks(self) -> Array:
+        """Return the distances at which slopes may jump."""
+        places, times = np.unique(self.knots, return_counts=True)
+        return np.asarray(places[(times >= self.degree) & (places > 0) & (places < self.reach)])
+
     def sites(self) -> Array:
         """Return the means of ``degree`` neighbouring knots (M,), one site for every function, increasing."""
         t = np.asarray(self.knots)
@@ -106,7 +114,7 @@ class RadialBasis:
     def potentials(self, r: npt.ArrayLike) -> Array:
         """Return the integrals of B_m from 0 to r, exact, shape (M, *r.shape).
 
-        The integral of a B-spline is its length / (degree + 1) times the sum of the splines of the next degree from it on.
+        A B-spline's is its length / (degree + 1) times the sum of the splines of the next degree from it on.
         """
         t = np.asarray(self.knots)
         longer = np.concatenate([t[:1], t, t[-1:]])
@@ -150,7 +158,7 @@ class RadialFunction:
 
 
 def project(dictionary: Dictionary, basis: RadialBasis, upto: float | None = None) -> tuple[Array, Array]:
-    """Return the matrix P (M functions, K terms) with phi_k(r) = sum_m P[m, k] B_m(r), and the error of every term (K,).
+    """Return the matrix P (M functions, K terms) with phi_k(r) = sum_m P[m, k] B_m(r), and the error of each term (K,).
 
     P interpolates at the sites of the basis, so that an error stays near its place. The error of a term is the largest
     of |phi_k - sum P B| on 0 .. ``upto`` (the whole reach), each over the largest |phi_k| in its interval. It says
@@ -168,7 +176,7 @@ def project(dictionary: Dictionary, basis: RadialBasis, upto: float | None = Non
 
 
 def _dense(knots: Array, degree: int, r: Array) -> Array:
-    """Return all B-splines of a degree at distances r: (len(knots) - degree - 1, *r.shape), by the Cox-de Boor recurrence."""
+    """Return all B-splines of a degree (len(knots) - degree - 1, *r.shape) by the recurrence of Cox and de Boor."""
     flat = r.ravel()
     last = len(knots) - degree - 2
     interval = np.clip(np.searchsorted(knots, flat, side="right") - 1, 0, last)

@@ -14,6 +14,7 @@ from ipsdist.learning.energy import free_energies, source_normalisation
 from ipsdist.learning.errors import coefficient_errors, cramer_rao_ratio, kernel_relative_l2, support_correct
 from ipsdist.learning.truth import true_coefficients
 from ipsdist.learning.wasserstein import data_loss, wasserstein2
+from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.fit import Fit
 from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.model.normal_equations import NormalEquations
@@ -23,6 +24,7 @@ from ipsdist.model.system import Grid
 from ipsdist.numerics.densities.distances import pair_distances
 from ipsdist.numerics.densities.meanfield import solve_mean_field
 from ipsdist.stages.base import setup_of
+from ipsdist.stages.blocks import slice_blocks
 from ipsdist.stages.densities import slice_totals
 from ipsdist.storage import Store
 
@@ -59,6 +61,8 @@ class Assessment:
     wasserstein: dict[str, Any] | None
     energy: dict[str, Any]
     data_loss: float | None
+    warnings: tuple[str, ...]
+    """What should lower the reader's trust, one sentence each."""
 
 
 def assess(
@@ -74,8 +78,9 @@ def assess(
     truth = None if kernel is None else true_coefficients(kernel, config.terms())
     radii, rho = _distances(store, setup)
     band = learnt.band(radii)
+    warnings: list[str] = []
     predicted = [
-        None if law is None else _predict(densities[0], grid, law, diffusion, every[looks], config)
+        None if law is None else _predict(densities[0], grid, law, diffusion, every[looks], config, warnings)
         for law in (kernel, learnt)
     ]
     return Assessment(
@@ -93,7 +98,20 @@ def assess(
         wasserstein=_wasserstein(densities, predicted[1], grid, every[looks]),
         energy=_energies(densities, predicted, grid, (kernel, learnt), diffusion, every[looks], config),
         data_loss=None if predicted[1] is None else data_loss(densities, predicted[1]),
+        warnings=tuple(warnings) + _outside(store, setup),
     )
+
+
+def _outside(store: Store, setup: Setup) -> tuple[str, ...]:
+    """Warn of particles that leave the density grid: densities, predictions and W2 do not see them."""
+    worst = 0.0
+    for number in {0, len(slice_blocks(setup.slices, setup.dimension)) - 1}:
+        total = slice_totals(store, setup.replicas, setup.slices, setup.dimension, number)[-1]
+        weights = total.density_weights()
+        for axis, nodes in enumerate(total.mesh.axes()):
+            out = (nodes < setup.grid.lower[axis]) | (nodes > setup.grid.upper[axis])
+            worst = max(worst, float(weights.take(np.flatnonzero(out), axis=axis).sum()) / total.particles)
+    return () if worst <= 0.01 else (f"{worst:.0%} of the particles leave the density grid: widen [grid]",)
 
 
 def _distances(store: Store, setup: Setup) -> tuple[Array, Array]:
@@ -111,12 +129,27 @@ def _distances(store: Store, setup: Setup) -> tuple[Array, Array]:
 
 
 def _predict(
-    first: Array, grid: Grid, kernel: RadialKernel | LearnedKernel, diffusion: float, times: Array, config: RunConfig
-) -> Array:
-    """Return the mean-field densities (T, points...) that follow the data's first one under a kernel."""
+    first: Array,
+    grid: Grid,
+    kernel: RadialKernel | LearnedKernel,
+    diffusion: float,
+    times: Array,
+    config: RunConfig,
+    warnings: list[str],
+) -> Array | None:
+    """Return the mean-field densities (T, points...) that follow the data's first one under a kernel.
+
+    None, and a warning, for a kernel too wild for the grid: an answer that predicts nothing is still an answer to show.
+    """
     start = np.maximum(first, 0.0)
     start = start / (start.sum() * np.prod(grid.spacing))
-    return solve_mean_field(start, grid, kernel.potential, diffusion, times - times[0], external=config.potential())
+    external = config.potential()
+    try:
+        return solve_mean_field(start, grid, kernel.potential, diffusion, times - times[0], external=external)
+    except (InputError, RunError) as error:
+        which = "learnt" if isinstance(kernel, LearnedKernel) else "true"
+        warnings.append(f"no prediction with the {which} kernel: {error}")
+        return None
 
 
 def _errors(

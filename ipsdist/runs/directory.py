@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,28 +13,53 @@ from ipsdist.model.setup import Setup
 from ipsdist.stages.base import Stage
 from ipsdist.storage import Store
 
-__all__ = ["CONFIG", "STORE", "configured", "create", "existing", "refuse_another", "write_config"]
+__all__ = ["CONFIG", "STORE", "configured", "existing", "has_run", "owned", "refuse_another", "write_config"]
 
 CONFIG = "config.toml"
 STORE = "store.zarr"
 _OWNER = "particles_fingerprint"
+_OURS = {".lock", STORE}
+"""What a run that was stopped in its first moments may have left."""
 
 
 def existing(out: Path) -> Store | None:
-    """Open the store of a directory to go on with it; None when it holds none. Raises InputError for what is no run."""
-    if out.exists() and not out.is_dir():
-        raise InputError("--out", "must be a directory", f"the file {out}", "choose another --out")
-    return Store.open(out / STORE, "r+") if (out / STORE / "zarr.json").exists() else None
+    """Open the store of a directory to go on with it; None when there is none yet.
+
+    Raises InputError for a directory that belongs to something else, and for a path that can be none.
+    """
+    for path in (out, *out.absolute().parents):
+        if path.exists():
+            if not path.is_dir():
+                raise InputError("--out", "must be a directory", f"{path}, which is a file", "choose another --out")
+            if not os.access(path, os.W_OK):
+                raise InputError("--out", "must be in a directory that can be written to", path, "choose another --out")
+            break
+    if (out / STORE / "zarr.json").exists():
+        return Store.open(out / STORE, "r+")
+    others = sorted(p.name for p in out.iterdir() if p.name not in _OURS) if out.exists() else []
+    if others:
+        fix = "choose another --out, or an empty directory"
+        raise InputError("--out", "must be empty or the directory of a run", f"{out}, which holds {others[0]}", fix)
+    return None
 
 
-def create(out: Path, setup: Setup, fingerprint: str) -> Store:
-    """Make the store of a new run. Whose particles it holds stands in it from its first byte."""
-    return Store.create(out / STORE, {"setup": setup.to_json(), _OWNER: fingerprint})
+def has_run(store: Store) -> bool:
+    """Tell whether a run has begun in this store; one fresh from an import has its particles only."""
+    return _OWNER in store.attributes
+
+
+def owned(out: Path, store: Store | None, setup: Setup, fingerprint: str) -> Store:
+    """Return the store of a run, made if it has to be. Whose particles it holds stands in it from its first byte."""
+    attributes = {"setup": setup.to_json(), _OWNER: fingerprint}
+    if store is None:
+        return Store.create(out / STORE, attributes)
+    store.set_attributes(**attributes)
+    return store
 
 
 def refuse_another(out: Path, store: Store, config: RunConfig, first: Stage, fingerprint: str) -> None:
     """Raise InputError when the store holds the particles of another run, and say which key differs, and how."""
-    if store.attributes[_OWNER] == fingerprint:
+    if store.attributes.get(_OWNER) == fingerprint:
         return
     difference = "an earlier version made them differently"
     if (out / CONFIG).exists():

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from ipsdist.config import RunConfig
 from ipsdist.importers.npz import Tracks, digest, read_initial, read_tracks
-from ipsdist.model.system import FromArray
+from ipsdist.model.errors import InputError
 from ipsdist.stages.particles import INPUT_INITIAL, INPUT_POSITIONS, initial_positions
 from ipsdist.storage import Store
 
-__all__ = ["Inputs", "known_digests", "read_inputs", "start_sample", "write_inputs"]
+__all__ = ["Inputs", "known_digests", "read_inputs", "start_sample", "track_shape", "write_inputs"]
 
 Array = npt.NDArray[np.float64]
 
@@ -36,12 +36,32 @@ def read_inputs(config: RunConfig) -> Inputs:
     """Read the files that a run names. Raises InputError."""
     if config.data.source == "import":
         path = Path(str(config.data.file))
+        if path.is_dir():
+            fix = f"use --out {path.parent}"
+            raise InputError("--out", "must be the directory of the import", "another one", fix)
         return Inputs(tracks=read_tracks(path), digests={"data.file": digest(path)})
     if config.initial_law() is None:
         path = Path(str(config.initial.file))
         initial = read_initial(path, config.system_value().particles, config.system.dimension)
         return Inputs(initial=initial, digests={"initial.file": digest(path)})
     return Inputs()
+
+
+def track_shape(inputs: Inputs | Store) -> tuple[tuple[float, ...], int, int]:
+    """Return times (T,), particles and dimension of positions that others made.
+
+    Raises InputError for tracks with gaps, births or deaths, which the mesh road cannot take.
+    """
+    if isinstance(inputs, Inputs):
+        assert inputs.tracks is not None
+        _, particles, dimension = inputs.tracks.positions.shape
+        return tuple(inputs.tracks.times.tolist()), particles, dimension
+    if not inputs.exists(INPUT_POSITIONS):
+        fix = "select the particles and times that are complete and import those"
+        rule = "must hold every particle at every time in this version"
+        raise InputError("data.file", rule, "tracks with gaps, births or deaths", fix)
+    _, particles, dimension = inputs.read(INPUT_POSITIONS, slice(0, 1)).shape
+    return tuple(inputs.read("input/times").tolist()), particles, dimension
 
 
 def known_digests(store: Store, config: RunConfig) -> Mapping[str, str] | None:
@@ -75,17 +95,24 @@ def write_inputs(store: Store, inputs: Inputs) -> None:
 def start_sample(config: RunConfig, inputs: Inputs | Store) -> Array:
     """Return up to 4096 positions (n, d) from which spacing, grid and largest step are chosen; the same on every call.
 
-    Simulated particles are looked at at the start, those that others made at both ends.
+    Simulated particles are looked at at the start, over as many replicas as it takes; those that others made at both
+    ends. Rows of a file are taken evenly from all of it, because files are often sorted.
     """
     if config.data.source == "import":
-        ends = _ends(inputs)
-        return ends[:: max(1, len(ends) // _SAMPLE)]
+        return _evenly(_ends(inputs))
     law = config.initial_law()
     if law is None:
         initial = inputs.read(INPUT_INITIAL) if isinstance(inputs, Store) else inputs.initial
         assert initial is not None
-        law = FromArray(initial)
-    return initial_positions(law, config, 0, _SAMPLE)
+        return _evenly(initial)
+    system = config.system_value()
+    replicas = range(min(system.replicas, -(-_SAMPLE // system.particles)))
+    return np.concatenate([initial_positions(law, config, r, _SAMPLE) for r in replicas])[:_SAMPLE]
+
+
+def _evenly(positions: Array) -> Array:
+    rows = np.unique(np.linspace(0, len(positions) - 1, _SAMPLE).astype(np.intp))
+    return positions[rows]
 
 
 def _ends(inputs: Inputs | Store) -> Array:

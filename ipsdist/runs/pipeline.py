@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ipsdist.config import RunConfig, resolve
 from ipsdist.model.learned_kernel import LearnedKernel
+from ipsdist.report.summary import summary_lines
 from ipsdist.runs import directory
+from ipsdist.runs.checks import check
 from ipsdist.runs.fingerprints import fingerprints
 from ipsdist.runs.inputs import Inputs, known_digests, read_inputs, write_inputs
 from ipsdist.runs.report import complete_report
-from ipsdist.runs.setup import prepare, with_grid
+from ipsdist.runs.setup import prepare, seen_grid, with_grid
 from ipsdist.runtime.executor import Executor, make_executor
 from ipsdist.runtime.progress import Observer, Progress
-from ipsdist.stages.base import Stage, complete
+from ipsdist.stages.base import Stage, complete, setup_of
 from ipsdist.stages.densities import DENSITIES
 from ipsdist.stages.equations import EQUATIONS
 from ipsdist.stages.kernel import KERNEL, load_fit
@@ -29,7 +31,7 @@ STAGES: tuple[Stage, ...] = (PARTICLES, DENSITIES, EQUATIONS, KERNEL)
 """What a run does before its report, in order."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome:
     """What a run leaves: its directory, its result (result.json), the learnt kernel, and which stages it found done."""
 
@@ -39,6 +41,15 @@ class Outcome:
     """None when the run stopped before the report."""
     kernel: LearnedKernel | None
     reused: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """What was learnt and how far to trust it, as the terminal prints it; empty before the report."""
+        return "" if self.result is None else "\n".join(summary_lines(self.result))
+
+    def __repr__(self) -> str:
+        where = "nothing kept" if self.out is None else str(self.out)
+        return f"<Outcome {self.kernel or 'without a kernel yet'} ({where})>"
 
 
 def _silent(progress: Progress) -> None:
@@ -82,18 +93,19 @@ def run(
         inputs = read_inputs(config)
     digests = taken or {} if inputs is None else inputs.digests
     prints = fingerprints(STAGES, config, digests)
-    if store is None:
-        assert inputs is not None
-        setup = prepare(config, inputs)
+    if store is None or not directory.has_run(store):
+        source = inputs or store
+        assert source is not None
+        setup = prepare(config, source)
     else:
         directory.refuse_another(out, store, config, STAGES[0], prints[STAGES[0].name])
         setup = with_grid(store, config, inputs)
+    check(config, setup)
     with make_executor(options.workers, options.scheduler, options.client) as executor:
         out.mkdir(parents=True, exist_ok=True)
         with locked(out):
-            store = store or directory.create(out, setup, prints[STAGES[0].name])
+            store = directory.owned(out, store, setup, prints[STAGES[0].name])
             directory.write_config(out, config)
-            store.set_attributes(setup=setup.to_json())
             if taken is None and inputs is not None:
                 write_inputs(store, inputs)
             if again is not None:
@@ -114,6 +126,8 @@ def _stages(
     for stage in STAGES:
         if not complete(stage, store, config, prints[stage.name], executor, options.observe):
             reused.append(stage.name)
+        if stage is PARTICLES and config.grid is None:
+            store.set_attributes(setup=replace(setup_of(store), grid=seen_grid(store)).to_json())
         if stage.name == upto:
             kernel = LearnedKernel.from_fit(load_fit(store), config.terms()) if upto == "kernel" else None
             return Outcome(out, None, kernel, tuple(reused))

@@ -10,6 +10,7 @@ from typing import Any
 from ipsdist.config import RunConfig, resolve
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
+from ipsdist.report.result_json import load
 from ipsdist.report.summary import summary_lines
 from ipsdist.runs.directory import CONFIG, STORE
 from ipsdist.runs.inputs import read_inputs
@@ -114,14 +115,18 @@ def info(out: Path | str) -> dict[str, Any]:
         "slices": setup.slices,
         "mesh_spacing": setup.spacing,
         "bytes": sum(f.stat().st_size for f in (out / STORE).rglob("*") if f.is_file()),
-        "answer": _answer(out),
+        "answer": _answer(out, store),
     }
 
 
-def _answer(out: Path) -> list[str] | None:
-    from ipsdist.report.result_json import load
-
-    return summary_lines(load(out / "result.json")) if (out / "result.json").exists() else None
+def _answer(out: Path, store: Store) -> list[str] | None:
+    """Return the summary of result.json, or say that it is not of the present fit."""
+    made, fit = store.record("report/done"), store.record("kernel/done")
+    if fit is None or made is None or not (out / "result.json").exists():
+        return None
+    if made["kernel"] != fit["fingerprint"]:
+        return [f"result.json is of an earlier fit; next: ipsdist report {out}"]
+    return summary_lines(load(out / "result.json"))
 
 
 def _size(count: float) -> str:

@@ -45,7 +45,7 @@ def complete_report(
         return load(out / "result.json"), True
     observe(Progress("report", 0, 1, "pages"))
     result = _write(store, config, workers, out, draw)
-    store.commit(_RECORD, {"fingerprint": fingerprint})
+    store.commit(_RECORD, {"fingerprint": fingerprint, "kernel": prints["kernel"]})
     observe(Progress("report", 1, 1, "pages"))
     return result, False
 

@@ -68,6 +68,7 @@ def result_of(
         "wasserstein2": assessment.wasserstein,
         "free_energy": assessment.energy,
         "data_loss": assessment.data_loss,
+        "warnings": [*_warnings(store), *assessment.warnings],
         "history": [
             {"mask": list(i.mask), "coefficients": list(i.coefficients), "sampled": i.sampled, "loss": i.loss}
             for i in fit.history
@@ -134,6 +135,18 @@ def _system(store: Store, config: RunConfig) -> dict[str, Any]:
         "force": setup.force,
         "mesh_spacing": setup.spacing,
     }
+
+
+def _warnings(store: Store) -> list[str]:
+    """Return what the stages noticed that should lower the reader's trust."""
+    kernel = store.record("kernel/done") or {}
+    found = [f"the slices do not resolve {name}: it was left out" for name in kernel["unresolved"]]
+    processors = {p for name in _STAGES for p in (store.record(f"{name}/done") or {})["processors"]}
+    if len(processors) > 1:
+        found.append(
+            f"made on processors of several kinds ({', '.join(sorted(processors))}): bits may differ in a repeat"
+        )
+    return found
 
 
 def _terms(fit: Fit) -> list[dict[str, Any]]:

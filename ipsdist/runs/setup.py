@@ -9,44 +9,52 @@ import numpy as np
 import numpy.typing as npt
 
 from ipsdist.config import RunConfig
-from ipsdist.model.errors import InputError
+from ipsdist.model.errors import InputError, RunError
+from ipsdist.model.mesh import Mesh
 from ipsdist.model.setup import Setup
 from ipsdist.model.system import Grid
+from ipsdist.numerics.particles.forces import particle_force
 from ipsdist.numerics.particles.mesh_spacing import choose_spacing, data_spacing
 from ipsdist.numerics.particles.stability import largest_step
-from ipsdist.runs.inputs import Inputs, start_sample
+from ipsdist.runs.inputs import Inputs, start_sample, track_shape
 from ipsdist.stages.base import setup_of
+from ipsdist.stages.blocks import slice_blocks
+from ipsdist.stages.densities import slice_totals
 from ipsdist.storage import Store
 
-__all__ = ["prepare", "with_grid"]
+__all__ = ["prepare", "seen_grid", "with_grid"]
 
 _GRID_CELLS = {1: 160, 2: 64, 3: 32}
 _GRID_REACH = 5.0
 """Half-width of an automatic grid in standard deviations."""
+_LOOKS = 8
+_TAIL = 1e-4
+_MARGIN = 0.1
+"""Of the particles' extent, added on either side."""
 _LOST = 0.01
 """Share of the particles that may start outside the density grid."""
 
 Array = npt.NDArray[np.float64]
 
 
-def prepare(config: RunConfig, inputs: Inputs) -> Setup:
+def prepare(config: RunConfig, inputs: Inputs | Store) -> Setup:
     """Return the setup of a new run; raise InputError for what a run would founder on."""
     if config.run.device == "gpu":
         raise InputError("run.device", "must be auto or cpu in this version", "gpu", "the GPU road is not built yet")
-    sample = start_sample(config, inputs)
-    if inputs.tracks is not None:
-        positions = inputs.tracks.positions
+    if config.data.source == "import":
+        times, particles, dimension = track_shape(inputs)
+        sample = start_sample(config, inputs)
         return Setup(
-            dimension=positions.shape[2],
-            particles=positions.shape[1],
+            dimension=dimension,
+            particles=particles,
             replicas=1,
-            times=tuple(inputs.tracks.times.tolist()),
+            times=times,
             labelled=config.data.labelled,
             force=None,
             spacing=_given(config, sample) or data_spacing(sample, config.dictionary.cutoff),
             grid=_grid(config, sample),
         )
-    return _of_simulation(config, sample)
+    return _of_simulation(config, start_sample(config, inputs))
 
 
 def with_grid(store: Store, config: RunConfig, inputs: Inputs | None) -> Setup:
@@ -57,9 +65,30 @@ def with_grid(store: Store, config: RunConfig, inputs: Inputs | None) -> Setup:
     return replace(setup_of(store), grid=_grid(config, start_sample(config, inputs or store)))
 
 
+def seen_grid(store: Store) -> Grid:
+    """Return a grid that holds the particles of all times: their extent, one in 10 000 left out a side."""
+    setup = setup_of(store)
+    blocks = slice_blocks(setup.slices, setup.dimension)
+    chosen = {round(k) for k in np.linspace(0, len(blocks) - 1, min(_LOOKS, len(blocks)))}
+    ends: list[list[tuple[float, float]]] = [[] for _ in range(setup.dimension)]
+    for number in sorted(chosen):
+        for total in (slice_totals(store, setup.replicas, setup.slices, setup.dimension, number)[k] for k in (0, -1)):
+            for axis, nodes in enumerate(total.mesh.axes()):
+                others = tuple(a for a in range(setup.dimension) if a != axis)
+                share = np.cumsum(total.count.sum(axis=others)) / total.count.sum()
+                first, last = np.searchsorted(share, (_TAIL, 1.0 - _TAIL))
+                ends[axis].append((float(nodes[first]), float(nodes[last])))
+    lower, upper = (np.array([f(e[k] for e in axis) for axis in ends]) for k, f in ((0, min), (1, max)))
+    margin = _MARGIN * np.maximum(upper - lower, setup.spacing)
+    cells = (_GRID_CELLS[setup.dimension],) * setup.dimension
+    return Grid(tuple((lower - margin).tolist()), tuple((upper + margin).tolist()), cells)
+
+
 def _of_simulation(config: RunConfig, sample: Array) -> Setup:
     system, times = config.system_value(), config.times()
     assert system.kernel is not None
+    if config.force.method not in ("auto", "mesh"):
+        particle_force(config.force.method, system.kernel, system.potential, system.dimension)
     cutoffs = [c for c in (config.system.cutoff, config.dictionary.cutoff) if c is not None]
     cutoff = min(cutoffs) if cutoffs else None
     spacing = _given(config, sample) or choose_spacing(
@@ -93,6 +122,11 @@ def _given(config: RunConfig, sample: Array) -> float | None:
         raise InputError(
             "force.spacing", rule, f"{spacing:g} against a standard deviation of {widest:.3g}", 'use "auto"'
         )
+    try:
+        Mesh.around(sample.min(axis=0), sample.max(axis=0), rounded)
+    except RunError:
+        fix = 'use "auto" or a larger one'
+        raise InputError("force.spacing", "must leave a force mesh that fits", f"{spacing:g}", fix) from None
     return rounded
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ipsdist.config import RunConfig
+from ipsdist.model.errors import RunError
 from ipsdist.model.setup import Setup
 from ipsdist.runtime.executor import Executor
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.storage import Store
 
-__all__ = ["Stage", "Task", "complete", "measured", "no_answer", "nothing_shared", "setup_of"]
+__all__ = ["Stage", "Task", "committed", "complete", "measured", "no_answer", "nothing_shared", "setup_of"]
 
 Tick = Callable[[float], None]
 Payload = dict[str, Any]
@@ -98,15 +101,16 @@ def complete(
     cost = clock.cost()
     cost["cpu_seconds"] += sum(p["cost"]["cpu_seconds"] for p in payloads if p["cost"]["process"] != os.getpid())
     cost["peak_bytes"] = max([cost["peak_bytes"], *(p["cost"]["peak_bytes"] for p in payloads)])
-    store.commit(
-        f"{stage.name}/done", {"fingerprint": fingerprint, "cost": cost, "work": sum(t.work for t in tasks), **answer}
-    )
+    work = sum(t.work for t in tasks)
+    processors = sorted({_processor(), *(p["processor"] for p in payloads)})
+    record = {"fingerprint": fingerprint, "cost": cost, "work": work, "processors": processors, **answer}
+    store.commit(f"{stage.name}/done", record)
     return True
 
 
 def _run_tasks(stage: Stage, store: Store, tasks: list[Task], executor: Executor, observe: Observer) -> list[Payload]:
     """Run the tasks that have no record yet; return the payloads of all in the order of the tasks."""
-    payloads = {k: p for k, t in enumerate(tasks) if (p := store.record(t.record)) is not None}
+    payloads = {k: p for k, t in enumerate(tasks) if (p := committed(store, t.record, t.fingerprint)) is not None}
     pending = [k for k in range(len(tasks)) if k not in payloads]
     total = sum(t.work for t in tasks)
     share = {k: (tasks[k].work if k in payloads else 0.0) for k in range(len(tasks))}
@@ -128,8 +132,11 @@ def measured(do: Callable[[Store, Task, Tick], Payload]) -> Callable[[Task, Tick
     def task_function(task: Task, tick: Tick) -> Payload:
         clock = _Clock()
         store = Store.open(Path(task.store), "r+")
+        _check_owner(store, task)
         payload = do(store, task, tick)
-        payload = {**payload, "cost": clock.cost() | {"process": os.getpid()}}
+        _check_owner(store, task)
+        measure = {"cost": clock.cost() | {"process": os.getpid()}, "processor": _processor()}
+        payload = {**payload, **measure, "fingerprint": task.fingerprint}
         store.commit(task.record, payload)
         return payload
 
@@ -137,6 +144,29 @@ def measured(do: Callable[[Store, Task, Tick], Payload]) -> Callable[[Task, Tick
     task_function.__module__ = do.__module__
     task_function.__doc__ = do.__doc__
     return task_function
+
+
+def committed(store: Store, record: str, fingerprint: str) -> Payload | None:
+    """Return the payload of a task's record; None when it is not there or stands for another configuration."""
+    payload = store.record(record)
+    return payload if payload is not None and payload["fingerprint"] == fingerprint else None
+
+
+def _check_owner(store: Store, task: Task) -> None:
+    """Refuse to write for a stage begun anew since: a worker that was thought dead may still be at work."""
+    begun = store.record(f"{task.stage}/begun")
+    if begun is None or begun["fingerprint"] != task.fingerprint:
+        raise RunError(f"the {task.stage} of this run have been begun anew by another command; this task has stopped")
+
+
+def _processor() -> str:
+    """Name the CPU family: the same bits are promised within one only."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+            model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "")
+    except OSError:
+        model = platform.processor()
+    return f"{platform.machine()} {model}".strip()
 
 
 def no_answer(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
@@ -158,5 +188,6 @@ class _Clock:
         return {
             "wall_seconds": time.perf_counter() - self.wall,
             "cpu_seconds": time.process_time() - self.cpu,
-            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            * (1 if sys.platform == "darwin" else 1024),
         }

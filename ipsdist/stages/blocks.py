@@ -19,8 +19,8 @@ __all__ = [
     "Block",
     "block_record",
     "common_mesh",
-    "load_block",
     "expected_nodes",
+    "load_block",
     "save_block",
     "slice_blocks",
     "slice_bytes",
@@ -69,7 +69,7 @@ def block_record(replica: int, block: Block) -> str:
     return f"particles/replica-{replica}.block-{block.number}"
 
 
-def save_block(store: Store, replica: int, block: Block, deposits: Sequence[Deposits]) -> None:
+def save_block(store: Store, replica: int, block: Block, deposits: Sequence[Deposits], fingerprint: str) -> None:
     """Write the deposits of a block (one per slice) on their common mesh, and commit its record, which places it."""
     mesh = reduce(common_mesh, (d.mesh for d in deposits))
     on = [d.on(mesh) for d in deposits]
@@ -84,7 +84,7 @@ def save_block(store: Store, replica: int, block: Block, deposits: Sequence[Depo
         store.write(f"{group}/flux", flux, dims=("slice", "space", *axes), units=f"spacing/{FLUX_ONE}")
         store.write(f"{group}/squared_move", moves, dims=("slice",), units=f"spacing^2/{MOVE_ONE}")
     placed = {"spacing": mesh.spacing, "lower": list(mesh.lower), "particles": deposits[0].particles}
-    store.commit(block_record(replica, block), placed)
+    store.commit(block_record(replica, block), {**placed, "fingerprint": fingerprint})
 
 
 def load_block(store: Store, replica: int, block: Block, *, flux: bool = True) -> list[Deposits]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from ipsdist.config import RunConfig
 from ipsdist.model.dictionary import Dictionary
-from ipsdist.model.errors import InputError
 from ipsdist.model.expression import Expression
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.normal_equations import NormalEquations
@@ -21,7 +20,7 @@ from ipsdist.numerics.equations.forms.strong import strong_equations
 from ipsdist.numerics.equations.pairings import Pairings, pair_slice, stack
 from ipsdist.numerics.equations.tables import ExternalTables, PairTables, external_tables, pair_tables
 from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, nothing_shared, setup_of
-from ipsdist.stages.blocks import expected_nodes, load_block, slice_blocks, slice_bytes
+from ipsdist.stages.blocks import Block, expected_nodes, load_block, slice_blocks, slice_bytes
 from ipsdist.storage import Store
 
 __all__ = ["EQUATIONS", "load_diffusion", "load_equations"]
@@ -30,7 +29,7 @@ _PARTS = ("gram", "energy", "laplacian", "work")
 
 
 def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Sequence[Task]:
-    blocks = slice_blocks(setup.slices, setup.dimension)
+    blocks = _blocks(config, setup)
     replicas = 1 if config.form == "strong" else setup.replicas
     size = len(blocks[0]) * slice_bytes(setup) + _table_bytes(config, setup)
     return [
@@ -38,6 +37,12 @@ def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Seq
         for r in range(replicas)
         for b in blocks
     ]
+
+
+def _blocks(config: RunConfig, setup: Setup) -> list[Block]:
+    """Return the blocks that make equations; the panels of the strong form begin at every slice but the last."""
+    blocks = slice_blocks(setup.slices, setup.dimension)
+    return [b for b in blocks if b.first < setup.slices - 1] if config.form == "strong" else blocks
 
 
 def _table_bytes(config: RunConfig, setup: Setup) -> int:
@@ -91,19 +96,11 @@ def _strong_block(store: Store, task: Task) -> None:
         times[block.first : until],
         setup.grid,
         task.config.terms(),
-        given_diffusion(task.config),
+        float(task.config.system.diffusion or 0.0),
         particles=setup.particles * setup.replicas,
         external=task.config.potential(),
     )
     _write(store, f"equations/replica-0/block-{number}", equations)
-
-
-def given_diffusion(config: RunConfig) -> float:
-    """Return sigma^2 of the run file, which the strong form needs before its first panel. Raises InputError without."""
-    if config.system.diffusion is None:
-        fix = 'give it, or use fit.form = "action", which estimates it from labelled slices'
-        raise InputError("system.diffusion", "is required by the strong form", "nothing", fix)
-    return config.system.diffusion
 
 
 def _write(store: Store, group: str, equations: NormalEquations) -> None:
@@ -116,7 +113,7 @@ def _write(store: Store, group: str, equations: NormalEquations) -> None:
 def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
     """Join slices to panels, replica after replica: the only place where floats of tasks meet, in a fixed order."""
     setup = setup_of(store)
-    blocks = slice_blocks(setup.slices, setup.dimension)
+    blocks = _blocks(config, setup)
     diffusion = _diffusion(store, config, blocks_of=[b.number for b in blocks])
     replicas = []
     for r in range(1 if config.form == "strong" else setup.replicas):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ipsdist.config import RunConfig
+from ipsdist.learning.resolution import fit_resolved
 from ipsdist.learning.subset import best_subset
 from ipsdist.learning.two_phase import two_phase
 from ipsdist.model.fit import Candidate, Fit, Iteration
@@ -57,12 +58,13 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
     """Select; keep beside it, for the report, the two phases with and without importance sampling."""
     equations, diffusion = load_equations(store), load_diffusion(store).value
     with single_threaded():
-        fit = select(config, equations, diffusion)
+        fit, unresolved = fit_resolved(equations, diffusion, lambda e: select(config, e, diffusion))
         phases = fit if config.selection == "two_phase" else _two_phase(config, equations, diffusion, importance=True)
         uniform = _two_phase(config, equations, diffusion, importance=False)
     store.write("kernel/coefficients", fit.coefficients, dims=("kept",))
     store.write("kernel/covariance", fit.covariance, dims=("kept", "other_kept"))
     return {
+        "unresolved": list(unresolved),
         "basis": list(fit.basis),
         "terms": list(fit.terms),
         "coefficients": fit.coefficients.tolist(),

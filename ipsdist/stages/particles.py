@@ -17,7 +17,7 @@ from ipsdist.model.system import FromArray, InitialLaw
 from ipsdist.numerics.densities.deposit import deposit, deposit_flux
 from ipsdist.numerics.particles.initial import sample
 from ipsdist.numerics.particles.stepping import State, Stepper
-from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer, nothing_shared, setup_of
+from ipsdist.stages.base import Payload, Stage, Task, Tick, committed, measured, no_answer, nothing_shared, setup_of
 from ipsdist.stages.blocks import Block, block_record, save_block, slice_blocks, slice_bytes
 from ipsdist.storage import Store
 
@@ -93,7 +93,7 @@ def _step_replica(store: Store, task: Task, tick: Tick) -> Payload:
         chunk_of(config),
     )
     blocks = slice_blocks(times.slices, system.dimension)
-    done = _committed(store, replica, blocks)
+    done = _committed(store, replica, blocks, task.fingerprint)
     if len(done) == len(blocks):
         return {}
     if done:
@@ -109,7 +109,8 @@ def _step_replica(store: Store, task: Task, tick: Tick) -> Payload:
             deposits.append(_observe(stepper, state, 0 if last else times.observe_every, labelled=config.data.labelled))
             tick(float(system.particles) * state.step)
         _save_checkpoint(store, replica, block, state)
-        save_block(store, replica, block, deposits)
+        save_block(store, replica, block, deposits, task.fingerprint)
+        _drop_checkpoint(store, replica, block.number - 2)
     return {}
 
 
@@ -133,23 +134,30 @@ def _start(store: Store, config: RunConfig, replica: int) -> Positions:
     return initial_positions(law, config, replica)
 
 
-def _committed(store: Store, replica: int, blocks: Sequence[Block]) -> list[Block]:
+def _committed(store: Store, replica: int, blocks: Sequence[Block], fingerprint: str) -> list[Block]:
+    """Return the blocks from the first on that are there and are of this configuration."""
     done = []
     for block in blocks:
-        if store.record(block_record(replica, block)) is None:
+        if committed(store, block_record(replica, block), fingerprint) is None:
             break
         done.append(block)
     return done
 
 
-def _checkpoint(replica: int, block: Block) -> str:
-    # Two slots in turn: the one that the last record names is never the one being written.
-    return f"particles/replica-{replica}/checkpoint-{block.number % 2}"
+def _checkpoint(replica: int, block: int) -> str:
+    # One place a block: whoever writes it, a worker that was thought dead included, writes the same.
+    return f"particles/replica-{replica}/checkpoint-{block}"
+
+
+def _drop_checkpoint(store: Store, replica: int, number: int) -> None:
+    """Remove a checkpoint that two later ones have made useless."""
+    if number >= 0:
+        store.discard(_checkpoint(replica, number))
 
 
 def _save_checkpoint(store: Store, replica: int, block: Block, state: State) -> None:
     """Keep the state after a block. The mesh is part of it: its extent remembers the past."""
-    group = _checkpoint(replica, block)
+    group = _checkpoint(replica, block.number)
     store.write(f"{group}/positions", state.positions, dims=("particle", "space"), units="length", compress=False)
     placed = np.array([*state.mesh.lower, *state.mesh.shape], dtype=np.int64)
     store.write(f"{group}/mesh", placed, dims=("lower_then_shape",), units="spacing")
@@ -157,7 +165,7 @@ def _save_checkpoint(store: Store, replica: int, block: Block, state: State) -> 
 
 def _restored(store: Store, replica: int, block: Block, every: int, spacing: float, stepper: Stepper) -> State:
     """Return the state after a committed block, from which the steps go on with the same bits."""
-    group = _checkpoint(replica, block)
+    group = _checkpoint(replica, block.number)
     placed = [int(k) for k in store.read(f"{group}/mesh")]
     d = len(placed) // 2
     mesh = Mesh(spacing, tuple(placed[:d]), tuple(placed[d:]))
@@ -183,19 +191,10 @@ def _read_block(store: Store, task: Task) -> Payload:
     """Deposit one block of imported slices; with labels, the displacements to the next slice and to the one after."""
     setup, (number,) = setup_of(store), task.index
     block = slice_blocks(setup.slices, setup.dimension)[number]
-    window: dict[int, Positions] = {}
-
-    def at(k: int) -> Positions:
-        if k not in window:
-            for old in [o for o in window if o < k - 2]:
-                del window[old]
-            window[k] = store.read(INPUT_POSITIONS, slice(k, k + 1))[0]
-        return window[k]
-
+    at = _Window(store, setup)
     corners = [(at(k).min(axis=0), at(k).max(axis=0)) for k in range(block.first, block.stop)]
     lowest, highest = (np.stack(c) for c in zip(*corners, strict=True))
     mesh = Mesh.around(lowest.min(axis=0), highest.max(axis=0), setup.spacing)
-    window.clear()
     deposits, two_apart = [], []
     for k in range(block.first, block.stop):
         here = deposit(at(k), mesh)
@@ -205,8 +204,27 @@ def _read_block(store: Store, task: Task) -> Payload:
         if setup.labelled and k + 2 < setup.slices:
             two_apart.append(float(np.sum((at(k + 2) - at(k)) ** 2)))
         deposits.append(here)
-    save_block(store, 0, block, deposits)
+    save_block(store, 0, block, deposits, task.fingerprint)
     return {"squared_move_two_apart": two_apart}
+
+
+class _Window:
+    """Reads imported slices a few at a time: small ones lie many to a chunk."""
+
+    _BYTES = 2**22
+
+    def __init__(self, store: Store, setup: Setup) -> None:
+        self._store, self._slices = store, setup.slices
+        self._batch = max(3, self._BYTES // (8 * setup.particles * setup.dimension))
+        self._held: dict[int, Positions] = {}
+
+    def __call__(self, number: int) -> Positions:
+        if number not in self._held:
+            stop = min(number + self._batch, self._slices)
+            kept = {k: x for k, x in self._held.items() if number - 2 <= k < number}
+            read = self._store.read(INPUT_POSITIONS, slice(number, stop))
+            self._held = kept | dict(zip(range(number, stop), read, strict=True))
+        return self._held[number]
 
 
 def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
@@ -218,9 +236,11 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
 def _keys(config: RunConfig) -> Mapping[str, Any]:
     """Files enter by the digest of what they hold, not by their name: a moved file changes nothing."""
     if config.data.source == "import":
-        return config.values("data.source", "data.labelled", "force", "system.dimension")
+        return config.values("data.source", "data.labelled", "force", "system.dimension", "dictionary.cutoff")
     law = ("initial.mixture", "initial.uniform", "initial.ring")
-    return config.values("system", "time", *law, "data.source", "data.labelled", "force", "run.seed", "run.precision")
+    # The mesh spacing resolves the cut-off of the dictionary too.
+    data = ("data.source", "data.labelled", "dictionary.cutoff")
+    return config.values("system", "time", *law, *data, "force", "run.seed", "run.precision")
 
 
 PARTICLES = Stage(

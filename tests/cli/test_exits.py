@@ -75,7 +75,8 @@ from ipsdist import runs
 from ipsdist.cli.app import main
 from ipsdist.runtime.progress import Progress
 
-def run(config, out, observe, **options):
+def run(config, out, options):
+    observe = options.observe
     steps = int(sys.argv[1])
     for k in range(steps):
         observe(Progress("particles", k, steps, "particle-steps"))

@@ -28,12 +28,12 @@ def outcome(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Let commands return an outcome that tests choose, and see what they asked for."""
     asked: dict[str, Any] = {"outcome": Outcome(Path("runs/a"), {"terms": []}, None, ())}
 
-    def run(config: Any, out: Path, **options: Any) -> Outcome:
-        asked.update(options, config=config, out=out)
+    def run(config: Any, out: Path, options: Any) -> Outcome:
+        asked.update(vars(options), config=config, out=out)
         return asked["outcome"]
 
-    def redo(out: Path, stage: str, sets: Any, **options: Any) -> Outcome:
-        asked.update(options, out=out, stage=stage, sets=sets)
+    def redo(out: Path, stage: str, sets: Any, options: Any) -> Outcome:
+        asked.update(vars(options), out=out, stage=stage, sets=sets)
         return asked["outcome"]
 
     monkeypatch.setattr(runs, "run", run)

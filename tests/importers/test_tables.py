@@ -33,7 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_table, "_BLOCK", 2**14)
     monkeypatch.setattr(parquet_table, "_BATCH", 300)
     monkeypatch.setattr(sorting, "_BUCKET", 2**14)
-    monkeypatch.setattr(sorting, "_WHOLE_BUCKET", 2**14)
+    monkeypatch.setattr(sorting, "_PLACES", 2**14)
     monkeypatch.setattr(sorting, "_READ", 700)
 
 
@@ -241,3 +241,21 @@ def test_tracks_of_real_cells(tmp_path: Path) -> None:
     table = np.genfromtxt(source, delimiter=",", names=True)
     rows = np.column_stack([table[name] for name in ("ID", "t", "x", "y")])
     assert_is(ragged(source, tmp_path / "out"), twin(rows))
+
+
+def test_an_import_goes_on_to_an_answer(tmp_path):
+    """A CSV of case cubic is imported, and `ipsdist run` on its directory finds r**2; another --out is refused."""
+    import ipsdist as ips
+    from ipsdist.importers.convert import Choices, import_tracks
+    from tests.references import prefix_sum_tracks
+
+    times, positions = prefix_sum_tracks(particles=1500, steps=300, step=1e-3, every=10, seed=5)
+    rows = [f"{i},{t!r},{x!r}" for t, xs in zip(times.tolist(), positions.tolist(), strict=True) for i, x in enumerate(xs)]
+    (tmp_path / "tracks.csv").write_text("\n".join(["particle,time,x", *rows, ""]))
+    out = tmp_path / "out"
+    import_tracks(tmp_path / "tracks.csv", out, Choices(sets=("system.diffusion=2.0",)))
+    with pytest.raises(ips.InputError, match="`--out` must be the directory of the import"):
+        ips.run(out / "config.toml", tmp_path / "elsewhere")
+    found = ips.run(out / "config.toml", out, draw=False)
+    assert [t["name"] for t in found.result["terms"]] == ["r**2"]
+    assert found.result["terms"] == ips.learn(positions, times, diffusion=2.0).result["terms"]

@@ -34,7 +34,7 @@ _STAGES = 10
 """Most stages of a step; s stages make s - 1 Euler steps of progress, in second order."""
 _SAFETY = 0.9
 """Share of the Euler bound that a step plans with; the bound is checked again in every stage."""
-_MOST_EULER_STEPS = 1e7
+_MOST_EULER_STEPS = 1e5
 """Between two requested times; a force that asks for more is a mistake, not a model."""
 _EXPONENT_LIMIT = 700.0
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from ipsdist.model.expression import Expression
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.system import Grid
 from ipsdist.numerics.equations.forms.known import fold_known
+from ipsdist.numerics.equations.gap_noise import gap_noise, with_gap_noise
 from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.numerics.equations.quadrature import panels
 
@@ -35,6 +36,7 @@ __all__ = [
     "model_pairings",
     "model_tables",
     "model_times",
+    "remainder",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -71,14 +73,14 @@ class ModelPairings:
 
 
 def model_times(times: npt.ArrayLike) -> Array:
-    """Return the times of the model for snapshots at ``times`` (S,): every interval in an even number of equal pieces."""
+    """Return the times of the model for snapshots at ``times`` (S,): each interval in an even number of pieces."""
     t = np.asarray(times, dtype=np.float64)
     finest = (t[-1] - t[0]) / _PIECES
     parts = [t[:1]]
-    for a, b in zip(t[:-1], t[1:], strict=True):
+    for a, b in itertools.pairwise(t):
         pieces = max(_LEAST_PIECES, 2 * math.ceil((b - a) / (2.0 * finest)))
         inner = a + (b - a) * np.arange(1, pieces) / pieces
-        parts += [inner, [b]]
+        parts += [inner, np.array([b])]
     return np.concatenate(parts)
 
 
@@ -139,27 +141,37 @@ def _pair_density(u: Array, tables: ModelTables) -> tuple[Array, Array]:
     return gram, laplacian
 
 
+def remainder(pairings: Pairings, times: npt.ArrayLike, model: ModelPairings) -> Pairings:
+    """Return the pairings less those of the model; ``model`` must be at `model_times` of ``times`` (S,)."""
+    at = _places(times, model)
+    return replace(pairings, gram=pairings.gram - model.gram[at], laplacian=pairings.laplacian - model.laplacian[at])
+
+
 def controlled_integrals(
-    pairings: Pairings, times: npt.ArrayLike, model: ModelPairings, quadrature: str = "trapezoid"
+    pairings: Pairings, times: npt.ArrayLike, model: ModelPairings, quadrature: str = "simpson"
 ) -> tuple[Array, Array]:
     """Return int gram dt (P, M, M) and int laplacian dt (P, M) of every panel, the model's between the snapshots.
 
-    ``model`` must be at `model_times` of ``times`` (S,). The rule weighs data less model only. That difference is noise
-    that grows between snapshots like a random walk, for which the trapezoid is as good as any, and the model's error.
+    ``model`` must be at `model_times` of ``times`` (S,), else ValueError. The rule weighs what `remainder` leaves.
     """
-    t = np.asarray(times, dtype=np.float64)
-    at = np.searchsorted(model.times, t)
-    if not np.array_equal(model.times[np.minimum(at, len(model.times) - 1)], t):
-        raise ValueError("`model` must be at `model_times` of the snapshots")
-    results = []
-    for data, fine in ((pairings.gram, model.gram), (pairings.laplacian, model.laplacian)):
+    at, rest = _places(times, model), remainder(pairings, times, model)
+    rule = panels(times, quadrature)
+
+    def integral(fine: Array, coarse: Array) -> Array:
         between = np.stack([_simpson(model.times[a : b + 1], fine[a : b + 1]) for a, b in itertools.pairwise(at)])
-        rest = data - fine[at]
-        rule = panels(t, quadrature)
-        results.append(
-            np.stack([np.tensordot(p.weights, rest[p.first : p.last + 1], 1) + between[p.first : p.last].sum(0) for p in rule])
-        )
-    return results[0], results[1]
+        of_model = [between[p.first : p.last].sum(axis=0) for p in rule]
+        of_rest = [np.tensordot(p.weights, coarse[p.first : p.last + 1], 1) for p in rule]
+        return np.stack(of_model) + np.stack(of_rest)
+
+    return integral(model.gram, rest.gram), integral(model.laplacian, rest.laplacian)
+
+
+def _places(times: npt.ArrayLike, model: ModelPairings) -> npt.NDArray[np.intp]:
+    t = np.asarray(times, dtype=np.float64)
+    at = np.minimum(np.searchsorted(model.times, t), len(model.times) - 1)
+    if not np.array_equal(model.times[at], t):
+        raise ValueError("`model` must be at `model_times` of the snapshots")
+    return at
 
 
 def _simpson(times: Array, values: Array) -> Array:
@@ -173,18 +185,24 @@ def controlled_action_equations(
     pairings: Pairings,
     times: npt.ArrayLike,
     model: ModelPairings,
+    coefficients: npt.ArrayLike,
     *,
     basis: Sequence[str],
     diffusion: float,
     particles: int,
-    quadrature: str = "trapezoid",
+    quadrature: str = "simpson",
 ) -> NormalEquations:
-    """Return the equations of the action form with `controlled_integrals`; compare `action_equations`.
+    """Return the equations of the action form with `controlled_integrals`, one panel; compare `action_equations`.
 
-    ``pairings`` are those of one replica at ``times`` (S,); a column beyond ``basis`` is a known potential, folded in.
-    A model far from the data may leave a Gram matrix with a negative eigenvalue; `best_subset` passes over such terms.
+    ``pairings`` are those of one replica at ``times`` (S,), ``coefficients`` (len(basis),) those of the model's kernel;
+    a column beyond ``basis`` is a known potential, folded in. What the gaps between the snapshots leave open even with
+    the right model counts as noise (`with_gap_noise`), so that the errors hold and no term is added for its sake.
     """
     gram, laplacian = controlled_integrals(pairings, times, model, quadrature)
-    rule = panels(times, quadrature)
-    energy = np.stack([pairings.energy[p.last] - pairings.energy[p.first] for p in rule])
-    return fold_known("action", basis, gram, 0.5 * diffusion * laplacian - energy, particles)
+    energy = pairings.energy[-1:] - pairings.energy[:1]
+    moment = 0.5 * diffusion * laplacian.sum(axis=0, keepdims=True) - energy
+    equations = fold_known("action", basis, gram.sum(axis=0, keepdims=True), moment, particles)
+    z = np.ones(gram.shape[1])
+    z[: len(basis)] = coefficients
+    noise = gap_noise(remainder(pairings, times, model), times, z, diffusion)
+    return with_gap_noise(equations, noise[:, : len(basis)], diffusion)

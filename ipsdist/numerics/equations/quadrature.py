@@ -65,8 +65,8 @@ def panels(times: npt.ArrayLike, rule: str) -> list[Panel]:
 def observation_times(horizon: float, count: int, rule: str, step: float) -> Array:
     """Return ``count`` increasing times from 0 to ``horizon``, whole multiples of ``step``, at which to observe.
 
-    "gauss_lobatto" are the nodes of that rule (0, the zeros of P'_(count-1), 1), "chebyshev" the extrema of the Chebyshev
-    polynomial, "even" equal steps; all are rounded to steps. For a smooth integrand the first two need far fewer slices.
+    "gauss_lobatto" are the nodes of that rule (the ends and the zeros of P'_(count-1)), "chebyshev" the extrema of the
+    Chebyshev polynomial, "even" equal parts; all are rounded to steps. The first two need far fewer slices.
     Both ends are among them: the energy's difference needs them. Raises InputError where two times round to one step.
     """
     if count < 2:
@@ -83,7 +83,7 @@ def observation_times(horizon: float, count: int, rule: str, step: float) -> Arr
     if (np.diff(steps) <= 0).any():
         got = f"{count} slices in {steps[-1]} steps"
         raise InputError("data.slices", "must leave a step between any two slices", got, "ask for fewer slices")
-    return steps * step
+    return np.asarray(steps * step, dtype=np.float64)
 
 
 def _mapped(t: Array) -> tuple[Array, float]:
@@ -93,7 +93,7 @@ def _mapped(t: Array) -> tuple[Array, float]:
 
 
 def _polynomial(t: Array) -> Array:
-    """Integrate the interpolating polynomial over [t[0], t[-1]]: on Legendre polynomials, of which only P_0 has an integral."""
+    """Integrate the interpolating polynomial over [t[0], t[-1]], as a sum of P_n, of which only P_0 has an integral."""
     s, half = _mapped(t)
     moments = np.zeros(len(t))
     moments[0] = 2.0

@@ -13,107 +13,13 @@ from ipsdist.model.deposits import FLUX_ONE, PRODUCT_ONE, Deposits, neighbour_of
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.numerics.convolution import convolve, padded_lengths
+from ipsdist.numerics.equations.block_rule import BlockRule
 from ipsdist.numerics.equations.forms.known import fold_known
-from ipsdist.numerics.equations.quadrature import panels
 from ipsdist.numerics.equations.tables import ExternalTables, PairTables
 
-__all__ = [
-    "BLOCKS",
-    "BlockRule",
-    "RadialPairings",
-    "block_rule",
-    "gram_stride",
-    "occupied",
-    "pair_radial",
-    "radial_equations",
-    "table_mesh",
-]
+__all__ = ["RadialPairings", "occupied", "pair_radial", "radial_equations", "table_mesh"]
 
 Array = npt.NDArray[np.float64]
-
-BLOCKS = 20
-"""Blocks of consecutive panels that the equations of a run keep apart."""
-_FEWEST = 96
-"""The Gram is made at no fewer slices than this, or at all of them."""
-_VALUES = (6e8, 3e7, 3e8)
-"""Values of V at nodes (functions x axes x nodes x slices) that may be made for Grams, d = 1, 2, 3: 5, 3 and 80 CPU-seconds."""
-
-
-@dataclass(frozen=True)
-class BlockRule:
-    """How S slices make K blocks of panels: b_k and A_k of a block are sums over slices with these weights."""
-
-    form: str
-    """``action`` or ``likelihood``."""
-    integral: Array
-    """(K, S) weights of the time rule: of the Laplacian."""
-    gram: Array
-    """(K, S) weights of the Gram, 0 at the slices between those where it is made."""
-    difference: Array
-    """(K, S) action: +1 at the last and -1 at the first slice of a block, of the energy. Likelihood: 1 at every step, of the
-    work."""
-
-    @property
-    def made(self) -> npt.NDArray[np.intp]:
-        """Slices at which the Gram is made."""
-        return np.flatnonzero(self.gram.any(axis=0))
-
-
-def block_rule(
-    times: npt.ArrayLike, form: str, quadrature: str = "simpson", stride: int = 1, blocks: int = BLOCKS
-) -> BlockRule:
-    """Return the rule for slices at times (S,): at most ``blocks`` blocks of neighbouring panels of the form.
-
-    With a ``stride`` above 1 the Gram, which follows the density and is smooth in time, is made at every ``stride``-th
-    slice and taken to be a parabola through three of them in between. The Laplacian and the energy, which hold the
-    answer's noise, are always taken at every slice, so that only a fraction of the time rule's own error is added.
-    """
-    t = np.asarray(times, dtype=np.float64)
-    slices = len(t)
-    if form == "likelihood":
-        rule = [(n, np.array([gap])) for n, gap in enumerate(np.diff(t))]
-        ends = [(n, n + 1) for n in range(slices - 1)]
-    else:
-        cut = panels(t, quadrature)
-        rule, ends = [(p.first, p.weights) for p in cut], [(p.first, p.last) for p in cut]
-    count = min(blocks, len(rule))
-    integral, difference = np.zeros((count, slices)), np.zeros((count, slices))
-    block = np.zeros(len(rule), dtype=np.intp)
-    block[[n * len(rule) // count for n in range(1, count)]] = 1
-    for k, (first, weights), (begin, end) in zip(np.cumsum(block), rule, ends, strict=True):
-        integral[k, first : first + len(weights)] += weights
-        if form == "likelihood":
-            difference[k, begin] = 1.0
-        else:
-            difference[k, end] += 1.0
-            difference[k, begin] -= 1.0
-    return BlockRule(form, integral, integral @ _interpolation(t, stride), difference)
-
-
-def gram_stride(slices: int, functions: int, mesh: Mesh) -> int:
-    """Return the power of two at which Grams are made on this mesh: 1 while that is affordable, never below 96 slices."""
-    affordable = _VALUES[mesh.dimension - 1] / (functions * mesh.dimension * np.prod(mesh.shape, dtype=np.float64))
-    stride = 1
-    while slices / stride > affordable and slices / (2 * stride) >= _FEWEST:
-        stride *= 2
-    return stride
-
-
-def _interpolation(t: Array, stride: int) -> Array:
-    """Return the matrix (S, S) that takes values at every stride-th time (and the last) to all times, by parabolas."""
-    kept = np.unique(np.append(np.arange(0, len(t), stride), len(t) - 1))
-    if stride == 1 or len(kept) < 3:
-        return np.eye(len(t))
-    matrix = np.zeros((len(t), len(t)))
-    # Three neighbours in turn, two intervals each; an odd last interval shares the parabola of the two before its end.
-    left = np.minimum(np.maximum(np.searchsorted(kept, np.arange(len(t)), side="right") - 1, 0) // 2 * 2, len(kept) - 3)
-    nodes = kept[left[:, None] + np.arange(3)]
-    for j in range(3):
-        others = [m for m in range(3) if m != j]
-        top = np.prod(t[:, None] - t[nodes[:, others]], axis=1)
-        bottom = np.prod(t[nodes[:, [j]]] - t[nodes[:, others]], axis=1)
-        matrix[np.arange(len(t)), nodes[:, j]] += top / bottom
-    return matrix
 
 
 @dataclass(frozen=True)
@@ -135,36 +41,40 @@ class RadialPairings:
 def occupied(deposits: Sequence[Deposits]) -> list[Deposits]:
     """Return the deposits on one common box around their particles, for shorter transforms.
 
-    Its sides are 4, 5, 6 or 7 times a power of two (or up to 4), so that tables of few shapes serve all blocks of a run.
+    Its sides are 4, 5, 6 or 7 times a power of two, or below: tables of few shapes serve all blocks of a run.
     """
     seen = np.stack([d.count for d in deposits]).any(axis=0)
     places = np.nonzero(seen)
     first = [int(p.min()) for p in places]
     shape = tuple(_rounded_up(int(p.max()) - a + 1) for p, a in zip(places, first, strict=True))
-    taken = tuple(slice(a, a + n) for a, n in zip(first, shape, strict=True))
+    taken = [slice(a, a + n) for a, n in zip(first, shape, strict=True)]
     pad = [(0, n - len(range(*t.indices(m)))) for n, t, m in zip(shape, taken, seen.shape, strict=True)]
 
     def moved(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         leading = values.ndim - len(shape)
-        return np.pad(values[(..., *taken)], [(0, 0)] * leading + pad)
+        return np.pad(values[tuple([slice(None)] * leading + taken)], [(0, 0)] * leading + pad)
 
     old = deposits[0].mesh
     mesh = Mesh(old.spacing, tuple(a + b for a, b in zip(old.lower, first, strict=True)), shape)
     return [
         replace(
-            d, mesh=mesh, count=moved(d.count), products=moved(d.products), flux=None if d.flux is None else moved(d.flux)
+            d,
+            mesh=mesh,
+            count=moved(d.count),
+            products=moved(d.products),
+            flux=None if d.flux is None else moved(d.flux),
         )
         for d in deposits
     ]
 
 
 def table_mesh(mesh: Mesh) -> Mesh:
-    """Return the mesh of the same spacing and shape at the origin: tables know lags only, so it stands for all of them."""
+    """Return the mesh of this spacing and shape at the origin; tables know lags only, so that it stands for all."""
     return Mesh(mesh.spacing, (0,) * mesh.dimension, mesh.shape)
 
 
 def _rounded_up(nodes: int) -> int:
-    unit = 2 ** max(0, (nodes - 1).bit_length() - 3)
+    unit = 1 << max(0, (nodes - 1).bit_length() - 3)
     return -(-nodes // unit) * unit
 
 
@@ -191,10 +101,10 @@ def pair_radial(
     spectra = scipy.fft.rfftn(counts, padded_lengths(tables.mesh), axes=range(1, counts.ndim)).reshape(len(counts), -1)
     energy, laplacian = _quadratics(deposits, spectra, tables)
     work = _works(deposits, spectra, tables)
-    for one in external:
-        energy = np.column_stack([energy, np.tensordot(counts, one.value, one.value.ndim)])
-        laplacian = np.column_stack([laplacian, np.tensordot(counts, one.laplacian, one.value.ndim)])
-        work = np.column_stack([work, [_drift_work(d, one) for d in deposits]])
+    for column in external:
+        energy = np.column_stack([energy, np.tensordot(counts, column.value, column.value.ndim)])
+        laplacian = np.column_stack([laplacian, np.tensordot(counts, column.laplacian, column.value.ndim)])
+        work = np.column_stack([work, [_drift_work(d, column) for d in deposits]])
     return RadialPairings(blocks, gram, energy, laplacian, work)
 
 
@@ -208,7 +118,7 @@ def radial_equations(
 ) -> NormalEquations:
     """Return the equations of K blocks of panels over the functions (and further unknown columns) named in ``basis``.
 
-    ``parts`` follow each other in time and cover all S slices. Columns beyond ``basis`` are known potentials, folded in.
+    ``parts`` follow each other in time and cover all slices. Columns beyond ``basis`` are known potentials, folded in.
     `NormalEquations.change_basis` with the matrix of `project` then gives the equations of any dictionary.
     Raises ValueError for the likelihood form without displacements.
     """
@@ -221,14 +131,14 @@ def radial_equations(
         if np.isnan(work).any():
             raise ValueError("the likelihood form needs the displacements of labelled particles")
         moment = rule.difference[:, :-1] @ work
-    else:
-        energy, laplacian = (np.concatenate([getattr(p, name) for p in parts]) for name in ("energy", "laplacian"))
-        moment = 0.5 * diffusion * (rule.integral @ laplacian) - rule.difference @ energy
-    return fold_known(rule.form, basis, gram, moment, particles)
+        return fold_known("likelihood", basis, gram, moment, particles)
+    energy, laplacian = (np.concatenate([getattr(p, name) for p in parts]) for name in ("energy", "laplacian"))
+    moment = 0.5 * diffusion * (rule.integral @ laplacian) - rule.difference @ energy
+    return fold_known("action", basis, gram, moment, particles, diffusion)
 
 
 def _gram(one: Deposits, tables: PairTables, external: Sequence[ExternalTables]) -> Array:
-    """Return sum_i V_k(X_i) . V_l(X_i) (M, M) as V W V', with W the sparse matrix of corner weights summed over particles."""
+    """Return sum_i V_k(X_i) . V_l(X_i) (M, M) as V W V', W the sparse sum over particles of weights times weights."""
     weights = one.density_weights()
     velocity = -convolve(tables.force, weights, tables.mesh) / one.particles
     if external:

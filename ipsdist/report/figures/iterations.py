@@ -63,7 +63,15 @@ def coefficient_history(result: Mapping[str, Any], data: ReportData) -> Picture 
     final = ", ".join(f"{data.names[j]} {number(float(path[-1, j]), 4)}" for j in coloured) or "none"
     alt = f"Coefficients of {len(data.names)} terms over {len(turns)} iterations; not masked at the end: {final}."
     caption = "The coefficients over the iterations of the two phases; grey terms end masked, a cross marks where."
+    caption += _aside(result)
     return picture(drawn, "coefficient_history", title, caption, alt, columns, rows)
+
+
+def _aside(result: Mapping[str, Any]) -> str:
+    """Say so when another selection gave the answer: the two phases are drawn for comparison then."""
+    if result["selection"] == "two_phase":
+        return ""
+    return " For comparison only: this selection did not give the answer above, and may end elsewhere."
 
 
 def loss_history(result: Mapping[str, Any], data: ReportData) -> Picture | Missing:
@@ -102,7 +110,7 @@ def loss_history(result: Mapping[str, Any], data: ReportData) -> Picture | Missi
         for text, losses, _ in runs
     )
     other = "" if data.history_uniform else "; a run without importance sampling was not made"
-    caption = f"The misfit over all panels after each turn of phase I{other}."
+    caption = f"The misfit over all panels after each turn of phase I{other}." + _aside(result)
     return picture(drawn, "loss_history", title, caption, alt, ("iteration", *(text for text, _, _ in runs)), rows)
 
 

@@ -1,0 +1,75 @@
+"""What a configuration cannot do with these particles: refused before anything is written or discarded."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ipsdist.config import RunConfig
+from ipsdist.model.errors import InputError
+from ipsdist.model.setup import Setup
+
+__all__ = ["check"]
+
+_LARGEST = 1e100
+_EVEN = 1e-6
+_FEWEST_SLICES = 5
+"""Slices that the estimate of sigma^2 needs."""
+
+
+def check(config: RunConfig, setup: Setup) -> None:
+    """Raise InputError for keys of later stages that these particles cannot serve."""
+    if config.system.dimension != setup.dimension:
+        raise InputError(
+            "system.dimension",
+            "must be that of the particles",
+            f"{config.system.dimension} for positions in {setup.dimension} dimensions",
+            f"set system.dimension = {setup.dimension}",
+        )
+    _density(config, setup)
+    _diffusion(config, setup)
+    _terms(config, setup)
+
+
+def _density(config: RunConfig, setup: Setup) -> None:
+    rule = config.density.bandwidth
+    if isinstance(rule, float | int) and rule * config.density.bandwidth_factor < setup.spacing:
+        raise InputError(
+            "density.bandwidth",
+            "times density.bandwidth_factor must be at least the spacing of the force mesh",
+            f"{rule * config.density.bandwidth_factor:g} against {setup.spacing:g}",
+            "widen it, or set a smaller force.spacing",
+        )
+    if rule in ("isj", "self_consistent") and setup.dimension > 1:
+        fix = 'use "scott", "silverman" or a number'
+        raise InputError("density.bandwidth", f"{rule} works in one dimension", f"{setup.dimension} dimensions", fix)
+
+
+def _diffusion(config: RunConfig, setup: Setup) -> None:
+    """sigma^2 that is not given is estimated from the displacements of labelled, even slices."""
+    if config.system.diffusion is not None:
+        return
+    if config.form == "strong":
+        fix = 'give it, or use fit.form = "action", which estimates it from labelled slices'
+        raise InputError("system.diffusion", "is required by the strong form", "nothing", fix)
+    gaps = np.diff(setup.slice_times)
+    if setup.slices < _FEWEST_SLICES or np.ptp(gaps) > _EVEN * gaps.mean():
+        what = f"{setup.slices} slices" + ("" if setup.slices < _FEWEST_SLICES else " at uneven times")
+        rule = f"is estimated from at least {_FEWEST_SLICES} even slices only"
+        raise InputError("system.diffusion", rule, what, "give it (learn: diffusion=)")
+
+
+def _terms(config: RunConfig, setup: Setup) -> None:
+    """Values and potentials must be numbers at every distance between two points of the grid, twice over."""
+    sides = np.array(setup.grid.upper) - np.array(setup.grid.lower)
+    radii = 2.0 * float(np.sqrt(np.sum(sides**2))) * np.linspace(0.0, 1.0, 64)
+    dictionary = config.terms()
+    with np.errstate(all="ignore"):
+        sizes = np.maximum(np.abs(dictionary.values(radii)), np.abs(dictionary.potentials(radii))).max(axis=1)
+    for name, size in zip(dictionary.names, sizes, strict=True):
+        if not size < _LARGEST:
+            raise InputError(
+                "dictionary.terms",
+                f"must stay below {_LARGEST:g} at the distances of these particles",
+                f"{name}, which exceeds it before r = {radii[-1]:.4g}",
+                "rescale lengths, or drop the term",
+            )
