@@ -216,8 +216,15 @@ class FitSection(Section):
         0.3, "share of the panels that an iteration of two_phase draws", "must be a number above 0 and at most 1"
     )
     iterations: PositiveInt = _key(50, "most iterations of two_phase", _COUNT)
-    quadrature: Literal["trapezoid", "simpson", "boole"] = _key(
-        "simpson", "time rule of the action form", _one_of("trapezoid", "simpson", "boole")
+    quadrature: Literal["auto", "trapezoid", "simpson", "boole", "spline", "gauss_lobatto"] = _key(
+        "auto",
+        "time rule of the action form; auto is simpson for even slices, else what suits their spacing",
+        _one_of("auto", "trapezoid", "simpson", "boole", "spline", "gauss_lobatto"),
+    )
+    prediction: Literal["auto", "on", "off"] = _key(
+        "auto",
+        "bridge distant slices by the mean-field prediction (best_subset, action form); auto where the time rule is not enough",
+        _one_of("auto", "on", "off"),
     )
 
 

@@ -114,7 +114,7 @@ def time_error(
     """Return the estimated error of the rule's time integrals, in standard errors, at the model that it leads to.
 
     Simpson's rule and the spline are compared with Simpson's on every second slice: a fifteenth of the difference is
-    the error where the slices follow the pairings at all; where they do not that is too little, but a large number still.
+    the error where the slices follow the pairings at all; where they do not it is too little, but large all the same.
     The polynomial through all slices is compared with the spline, which is too much. Of the models with one more term
     the largest counts, for that is what a selection would be misled by. Infinite for fewer than five slices.
     """

@@ -16,8 +16,8 @@ from ipsdist.runs.fingerprints import text_of
 from ipsdist.runs.result import report_data, result_of
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.runtime.threads import single_threaded
-from ipsdist.stages.equations import load_diffusion, load_equations
-from ipsdist.stages.kernel import load_fit
+from ipsdist.stages.equations import load_diffusion
+from ipsdist.stages.kernel import load_fit, load_used_equations
 from ipsdist.storage import Store
 
 __all__ = ["complete_report"]
@@ -51,7 +51,7 @@ def complete_report(
 
 
 def _write(store: Store, config: RunConfig, workers: int, out: Path, draw: bool) -> dict[str, Any]:
-    fit, equations, diffusion = load_fit(store), load_equations(store), load_diffusion(store)
+    fit, equations, diffusion = load_fit(store), load_used_equations(store), load_diffusion(store)
     learnt = LearnedKernel.from_fit(fit, config.terms())
     with single_threaded():
         assessment = assess(store, config, fit, learnt, equations, diffusion.value)

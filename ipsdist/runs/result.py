@@ -45,7 +45,7 @@ def result_of(
         "seed": config.run.seed,
         "system": _system(store, config),
         "form": config.form,
-        "form_reason": config.form_reason,
+        "form_reason": _form_reason(store, config),
         "selection": fit.selection,
         "terms": _terms(fit),
         "dropped": list(fit.dropped),
@@ -137,10 +137,19 @@ def _system(store: Store, config: RunConfig) -> dict[str, Any]:
     }
 
 
+def _form_reason(store: Store, config: RunConfig) -> str:
+    kernel = store.record("kernel/done") or {}
+    reason = config.form_reason
+    if kernel["bridged"]:
+        return f"{reason}; a mean-field prediction carries the integrals between the slices"
+    error = kernel["slice_error"]
+    return reason if error is None else f"{reason}; the error of its time rule is about {error:.2g} standard errors"
+
+
 def _warnings(store: Store) -> list[str]:
     """Return what the stages noticed that should lower the reader's trust."""
     kernel = store.record("kernel/done") or {}
-    found = [f"the slices do not resolve {name}: it was left out" for name in kernel["unresolved"]]
+    found = list(kernel["warnings"])
     processors = {p for name in _STAGES for p in (store.record(f"{name}/done") or {})["processors"]}
     if len(processors) > 1:
         found.append(

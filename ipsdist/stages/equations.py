@@ -21,9 +21,10 @@ from ipsdist.numerics.equations.pairings import Pairings, pair_slice, stack
 from ipsdist.numerics.equations.tables import ExternalTables, PairTables, external_tables, pair_tables
 from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, nothing_shared, setup_of
 from ipsdist.stages.blocks import Block, expected_nodes, load_block, slice_blocks, slice_bytes
+from ipsdist.stages.snapshots import joined, rule_of
 from ipsdist.storage import Store
 
-__all__ = ["EQUATIONS", "load_diffusion", "load_equations"]
+__all__ = ["EQUATIONS", "load_diffusion", "load_equations", "load_pairings", "write_equations"]
 
 _PARTS = ("gram", "energy", "laplacian", "work")
 
@@ -100,10 +101,11 @@ def _strong_block(store: Store, task: Task) -> None:
         particles=setup.particles * setup.replicas,
         external=task.config.potential(),
     )
-    _write(store, f"equations/replica-0/block-{number}", equations)
+    write_equations(store, f"equations/replica-0/block-{number}", equations)
 
 
-def _write(store: Store, group: str, equations: NormalEquations) -> None:
+def write_equations(store: Store, group: str, equations: NormalEquations) -> None:
+    """Write normal equations into a group of the store."""
     store.write(f"{group}/gram", equations.gram, dims=("panel", "term", "other_term"))
     store.write(f"{group}/moment", equations.moment, dims=("panel", "term"))
     if equations.energy is not None:
@@ -119,8 +121,8 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
     for r in range(1 if config.form == "strong" else setup.replicas):
         groups = [f"equations/replica-{r}/block-{b.number}" for b in blocks]
         replicas.append(_join(store, config, groups, diffusion.value))
-    equations = _replicas_joined(replicas)
-    _write(store, "equations", equations)
+    equations = joined(replicas)
+    write_equations(store, "equations", equations)
     return {
         "form": equations.form,
         "basis": list(equations.basis),
@@ -137,25 +139,11 @@ def _join(store: Store, config: RunConfig, groups: Sequence[str], diffusion: flo
         parts = [[store.read(f"{g}/{name}") for g in groups] for name in ("gram", "moment", "energy")]
         gram, moment, energy = (np.concatenate(p) for p in parts)
         return NormalEquations("strong", basis, gram, moment, energy, n * setup.replicas, diffusion)
-    pairings = Pairings(*(np.concatenate([store.read(f"{g}/{name}") for g in groups]) for name in _PARTS))
+    pairings = _read_pairings(store, groups)
     if config.form == "likelihood":
         return likelihood_equations(pairings, times, basis=basis, particles=n)
     return action_equations(
-        pairings, times, basis=basis, diffusion=diffusion, quadrature=config.fit.quadrature, particles=n
-    )
-
-
-def _replicas_joined(replicas: Sequence[NormalEquations]) -> NormalEquations:
-    """Put the panels of the replicas one after the other; the particles behind them add."""
-    first = replicas[0]
-    return NormalEquations(
-        first.form,
-        first.basis,
-        np.concatenate([e.gram for e in replicas]),
-        np.concatenate([e.moment for e in replicas]),
-        None if first.energy is None else np.concatenate([e.energy for e in replicas if e.energy is not None]),
-        sum(e.particles for e in replicas),
-        first.diffusion,
+        pairings, times, basis=basis, diffusion=diffusion, quadrature=rule_of(config, times), particles=n
     )
 
 
@@ -174,6 +162,20 @@ def _diffusion(store: Store, config: RunConfig, blocks_of: Sequence[int]) -> Dif
         particles=setup.particles,
         dimension=setup.dimension,
     )
+
+
+def _read_pairings(store: Store, groups: Sequence[str]) -> Pairings:
+    return Pairings(*(np.concatenate([store.read(f"{g}/{name}") for g in groups]) for name in _PARTS))
+
+
+def load_pairings(store: Store) -> list[Pairings]:
+    """Read the pairings of every replica; the strong form has none."""
+    setup = setup_of(store)
+    blocks = slice_blocks(setup.slices, setup.dimension)
+    return [
+        _read_pairings(store, [f"equations/replica-{r}/block-{b.number}" for b in blocks])
+        for r in range(setup.replicas)
+    ]
 
 
 def load_equations(store: Store) -> NormalEquations:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,14 @@ from ipsdist.learning.two_phase import two_phase
 from ipsdist.model.fit import Candidate, Fit, Iteration
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.runtime.threads import single_threaded
-from ipsdist.stages.base import Payload, Stage, Task, Tick, nothing_shared
-from ipsdist.stages.equations import load_diffusion, load_equations
+from ipsdist.stages.base import Payload, Stage, Task, Tick, nothing_shared, setup_of
+from ipsdist.stages.equations import load_diffusion, load_equations, load_pairings, write_equations
+from ipsdist.stages.snapshots import TOLERATED, bridge, slice_error, wanted
 from ipsdist.storage import Store
 
-__all__ = ["KERNEL", "load_fit", "load_uniform_history", "select"]
+__all__ = ["KERNEL", "load_fit", "load_uniform_history", "load_used_equations", "select"]
+
+_BRIDGED = "kernel/equations"
 
 
 def select(config: RunConfig, equations: NormalEquations, diffusion: float) -> Fit:
@@ -55,16 +58,24 @@ def _nothing(task: Task, tick: Tick) -> Payload:
 
 
 def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
-    """Select; keep beside it, for the report, the two phases with and without importance sampling."""
+    """Select; keep beside it the two phases with and without importance sampling on the same equations, for the report."""
     equations, diffusion = load_equations(store), load_diffusion(store).value
     with single_threaded():
-        fit, unresolved = fit_resolved(equations, diffusion, lambda e: select(config, e, diffusion))
-        phases = fit if config.selection == "two_phase" else _two_phase(config, equations, diffusion, importance=True)
-        uniform = _two_phase(config, equations, diffusion, importance=False)
+        found = _found(store, config, equations, diffusion)
+        phases = found.fit
+        if config.selection != "two_phase":
+            phases = _two_phase(config, found.equations, diffusion, importance=True)
+        uniform = _two_phase(config, found.equations, diffusion, importance=False)
+    fit = found.fit
+    if found.bridged:
+        write_equations(store, _BRIDGED, found.equations)
     store.write("kernel/coefficients", fit.coefficients, dims=("kept",))
     store.write("kernel/covariance", fit.covariance, dims=("kept", "other_kept"))
     return {
-        "unresolved": list(unresolved),
+        "unresolved": list(found.unresolved),
+        "bridged": found.bridged,
+        "slice_error": found.slice_error,
+        "warnings": list(found.warnings),
         "basis": list(fit.basis),
         "terms": list(fit.terms),
         "coefficients": fit.coefficients.tolist(),
@@ -75,6 +86,56 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
         "history": [asdict(i) for i in phases.history],
         "history_uniform": [asdict(i) for i in uniform.history],
     }
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the selection found, on which equations, and what should lower the trust in it."""
+
+    fit: Fit
+    equations: NormalEquations
+    bridged: bool = False
+    unresolved: tuple[str, ...] = ()
+    slice_error: float | None = None
+    """Estimated error of the time rule in standard errors; None where it cannot be told or does not matter."""
+    warnings: tuple[str, ...] = ()
+
+
+def _found(store: Store, config: RunConfig, equations: NormalEquations, diffusion: float) -> _Found:
+    """Select on the equations of the time rule, or on those that a prediction between distant slices carries."""
+    if config.form != "action":
+        return _resolved(config, equations, diffusion, None, ())
+    pairings = load_pairings(store)
+    error = slice_error(config, store, pairings[0], diffusion)
+    told = error if np.isfinite(error) else None
+    if wanted(config, error, setup_of(store).dimension):
+        bridged = bridge(config, store, pairings, equations, diffusion)
+        if bridged is not None:
+            doubt = () if bridged.settled else ("the answer, solved forward, does not lead to itself",)
+            return _Found(bridged.fit, bridged.equations, bridged=True, slice_error=told, warnings=doubt)
+    doubts: tuple[str, ...] = ()
+    if not error <= TOLERATED:
+        size = "cannot be told" if told is None else f"is about {told:.2g} standard errors"
+        doubts = (f"the slices are far apart: the error of the time rule {size}",)
+    return _resolved(config, equations, diffusion, told, doubts)
+
+
+def _resolved(
+    config: RunConfig, equations: NormalEquations, diffusion: float, error: float | None, doubts: tuple[str, ...]
+) -> _Found:
+    fit, unresolved = fit_resolved(equations, diffusion, lambda e: select(config, e, diffusion))
+    named = tuple(f"the slices do not resolve {name}: it was left out" for name in unresolved)
+    return _Found(fit, equations, unresolved=unresolved, slice_error=error, warnings=(*doubts, *named))
+
+
+def load_used_equations(store: Store) -> NormalEquations:
+    """Read the equations that the fit solves: those of the time rule, or those of the prediction."""
+    bridged = (store.record("kernel/done") or {})["bridged"]
+    plain = load_equations(store)
+    if not bridged:
+        return plain
+    gram, moment = (store.read(f"{_BRIDGED}/{name}") for name in ("gram", "moment"))
+    return replace(plain, gram=gram, moment=moment)
 
 
 def load_fit(store: Store) -> Fit:
