@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ipsdist.learning.subset import best_subset
 from ipsdist.model.errors import InputError
 from ipsdist.numerics.equations.forms.action import action_equations
-from ipsdist.numerics.equations.gap_noise import WINDOW, in_standard_errors, rule_difference, window_differences
+from ipsdist.numerics.equations.gap_noise import WINDOW, in_standard_errors, window_differences
 from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.numerics.equations.quadrature import panels
 
@@ -25,6 +25,8 @@ _EVEN = 1.5
 """Ratio of neighbouring intervals up to which Simpson's rule is as good as the spline."""
 _SIMPSON = 15.0
 """2**4 - 1: the error of a rule of fourth order is this part of its difference from that on every second slice."""
+_NOISE = 3.0
+"""The same for the squares, where the integrand is noise."""
 _NAMES = {
     "simpson": "Simpson's rule",
     "spline": "the cubic spline",
@@ -41,7 +43,7 @@ class Choice:
     control: bool
     """Whether a mean-field prediction carries the integrals between the slices (`fit_few_snapshots`)."""
     error: float
-    """Estimated error of the rule alone, in standard errors of the answer; infinite where it cannot be told."""
+    """`time_error` of the rule alone: cautious, in standard errors of the answer; infinite where it cannot be told."""
     reason: str
     """One line."""
 
@@ -76,7 +78,7 @@ def choose_form(
     )
     control = not error <= _TOLERATED
     what = "trajectories" if labelled else "unlabelled snapshots"
-    told = f"{error:.2g} standard errors" if np.isfinite(error) else "unknown"
+    told = f"up to {error:.2g} standard errors" if np.isfinite(error) else "unknown"
     data = f"{len(pairings)} slices of {what}"
     if control:
         prediction = "action form with a mean-field prediction between the slices"
@@ -111,12 +113,13 @@ def time_error(
     criterion: str = "ebic",
     max_terms: int = 4,
 ) -> float:
-    """Return the estimated error of the rule's time integrals, in standard errors, at the model that it leads to.
+    """Return how much the time integrals may be off by the rule, in standard errors, at the model that it leads to.
 
-    Simpson's rule and the spline are compared with Simpson's on every second slice: a fifteenth of the difference is
-    the error where the slices follow the pairings at all; where they do not it is too little, but large all the same.
-    The polynomial through all slices is compared with the spline, which is too much. Of the models with one more term
-    the largest counts, for that is what a selection would be misled by. Infinite for fewer than five slices.
+    By the differences d of Simpson's rule from the same on every second slice (numerics/equations/gap_noise.py): a
+    fifteenth of their sum, or the root of a third of the sum of their squares if that is more. The first is the error of
+    Simpson's rule for a smooth integrand that the slices follow; the second is that of noise, and a cautious figure for
+    what is smooth. Of the models with one more term the largest counts, for that is what a selection would be misled by.
+    Infinite for fewer than five slices.
     """
     if len(pairings) <= WINDOW:
         return float("inf")
@@ -127,8 +130,7 @@ def time_error(
     z = np.ones(pairings.gram.shape[1])
     z[: len(basis)] = 0.0
     z[list(fit.terms)] = fit.coefficients
-    if rule == "gauss_lobatto":
-        error = rule_difference(pairings, times, z, diffusion, (rule, "spline"))
-    else:
-        error = window_differences(pairings, times, z, diffusion).sum(axis=0) / _SIMPSON
-    return in_standard_errors(error[: len(basis)], equations.gram.sum(axis=0), fit.terms, diffusion)
+    d = window_differences(pairings, times, z, diffusion)[:, : len(basis)]
+    gram = equations.gram.sum(axis=0)
+    smooth = in_standard_errors(d.sum(axis=0, keepdims=True) / _SIMPSON, gram, fit.terms, diffusion)
+    return max(smooth, in_standard_errors(d / np.sqrt(_NOISE), gram, fit.terms, diffusion))

@@ -46,7 +46,8 @@ def fit_few_snapshots(
     Several models may reproduce themselves, for a large one bends the prediction to its own errors. So models grow: the
     best of one term is iterated until it stands, then the best of two, and so on; the first that is also the best of
     up to ``max_terms`` terms, under the equations that it predicts, is the answer. Where a size goes round in circles,
-    the mean of its last two sets of equations is taken, which is the mean of the two predictions.
+    the mean of its last two sets of equations is taken, which is the mean of the two predictions. A model of two or more
+    terms that does not stand even so is returned as not settled: larger ones would only be wilder.
 
     Parameters
     ----------
@@ -86,6 +87,8 @@ def fit_few_snapshots(
         if answer.terms == trail[-1].terms:
             trail[-1] = answer  # the same model, with the runners-up of all sizes
             return FewSnapshots(answer, equations, tuple(trail), stands)
+        if size > 1 and not stands:
+            break
     return FewSnapshots(trail[-1], equations, tuple(trail), False)
 
 

@@ -46,9 +46,7 @@ class NormalEquations:
         """Add panel by panel: another replica or run of the same form and basis."""
         mine, theirs = (self.form, self.basis, self.diffusion), (other.form, other.basis, other.diffusion)
         if mine != theirs:
-            raise ValueError(
-                f"normal equations add only for one form, basis and diffusion; got {mine} and {theirs}"
-            )
+            raise ValueError(f"normal equations add only for one form, basis and diffusion; got {mine} and {theirs}")
         if self.moment.shape != other.moment.shape:
             raise ValueError("normal equations add panel by panel; take total() of runs with different panels first")
         both = self.energy is not None and other.energy is not None

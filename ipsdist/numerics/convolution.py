@@ -18,6 +18,7 @@ from ipsdist.model.mesh import Mesh
 
 __all__ = [
     "PAD",
+    "Radial",
     "convolve",
     "differentiate",
     "force_spectra",

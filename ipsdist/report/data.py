@@ -44,6 +44,12 @@ class ReportData:
     """(T, points...) mean-field density with the learnt kernel."""
     rho: Array | None = None
     """(R,) density of the pair distances seen, 1 / length."""
+    free_value: Array | None = None
+    """(R,) the kernel without a dictionary."""
+    free_lower: Array | None = None
+    """(R,) lower end of its 95 % band."""
+    free_upper: Array | None = None
+    """(R,) upper end."""
     kernel_true: Array | None = None
     """(R,) the true kernel."""
     truth: Mapping[str, float] | None = None
@@ -83,7 +89,10 @@ class ReportData:
         points = tuple(len(axis) for axis in self.grid)
         for name, shape in (
             *((n, (len(self.times), *points)) for n in ("density_data", "density_true", "density_learnt")),
-            *((n, self.radii.shape) for n in ("kernel_value", "kernel_lower", "kernel_upper", "kernel_true", "rho")),
+            *(
+                (n, self.radii.shape)
+                for n in ("kernel_value", "kernel_lower", "kernel_upper", "kernel_true", "rho", "free_value")
+            ),
             ("history_final", (len(self.names),)),
         ):
             value = getattr(self, name)

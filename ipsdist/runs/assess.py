@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipsdist.config import RunConfig
+from ipsdist.learning.band import KernelBand, kernel_band
 from ipsdist.learning.energy import free_energies, source_normalisation
 from ipsdist.learning.errors import coefficient_errors, cramer_rao_ratio, kernel_relative_l2, support_correct
 from ipsdist.learning.truth import true_coefficients
@@ -26,6 +27,8 @@ from ipsdist.numerics.densities.meanfield import solve_mean_field
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import slice_blocks
 from ipsdist.stages.densities import slice_totals
+from ipsdist.stages.radial import has_radial, load_radial, radial_basis
+from ipsdist.stages.snapshots import TOLERATED
 from ipsdist.storage import Store
 
 __all__ = ["Assessment", "assess"]
@@ -36,6 +39,8 @@ _LOOKS = 101
 """Times at which densities are compared and drawn, at most."""
 _RHO_SLICES = 11
 _RADII = 257
+_RESOLUTION = {1: 8, 2: 4}
+"""Details of the kernel without a dictionary, in mesh spacings, at least."""
 _TAIL = 0.999
 """The kernel is drawn up to the distance below which this share of the pairs lies."""
 
@@ -52,6 +57,8 @@ class Assessment:
     density_learnt: Array | None
     radii: Array
     rho: Array
+    free: KernelBand | None
+    """phi(r) without a dictionary; None where it is not made, or where the slices are too far apart for it."""
     band: tuple[Array, Array, Array]
     """Value, lower and upper end of the learnt kernel at the radii."""
     kernel_true: Array | None
@@ -91,6 +98,7 @@ def assess(
         density_learnt=predicted[1],
         radii=radii,
         rho=rho,
+        free=_free_band(store, config, radii, diffusion),
         band=band,
         kernel_true=None if kernel is None else kernel(radii),
         truth=truth,
@@ -99,6 +107,23 @@ def assess(
         energy=_energies(densities, predicted, grid, (kernel, learnt), diffusion, every[looks], config),
         data_loss=None if predicted[1] is None else data_loss(densities, predicted[1]),
         warnings=tuple(warnings) + _outside(store, setup),
+    )
+
+
+def _free_band(store: Store, config: RunConfig, radii: Array, diffusion: float) -> KernelBand | None:
+    """Return phi(r) from the radial equations, at the distances seen. It trusts the time rule, so it needs close slices."""
+    setup, kernel = setup_of(store), store.record("kernel/done") or {}
+    error = kernel["slice_error"]
+    far = kernel["bridged"] or (config.form == "action" and (error is None or error > TOLERATED))
+    if far or not has_radial(config, setup):
+        return None
+    basis = radial_basis(store)
+    return kernel_band(
+        load_radial(store, config, diffusion),
+        basis,
+        diffusion,
+        np.minimum(radii, basis.reach),
+        resolution=_RESOLUTION[setup.dimension] * setup.spacing,
     )
 
 

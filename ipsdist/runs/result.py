@@ -64,6 +64,7 @@ def result_of(
         ],
         "condition": fit.condition,
         "band": {"r": assessment.radii, "value": value, "lower": lower, "upper": upper},
+        "nonparametric": _nonparametric(assessment),
         "errors": errors,
         "wasserstein2": assessment.wasserstein,
         "free_energy": assessment.energy,
@@ -98,6 +99,9 @@ def report_data(store: Store, config: RunConfig, fit: Fit, assessment: Assessmen
         kernel_value=a.band[0],
         kernel_lower=a.band[1],
         kernel_upper=a.band[2],
+        free_value=None if a.free is None else a.free.value,
+        free_lower=None if a.free is None else a.free.lower,
+        free_upper=None if a.free is None else a.free.upper,
         kernel_true=a.kernel_true,
         names=fit.basis,
         truth=truth,
@@ -112,6 +116,14 @@ def report_data(store: Store, config: RunConfig, fit: Fit, assessment: Assessmen
         history_final=final if fit.selection == "two_phase" else None,
         config=config.to_toml(),
     )
+
+
+def _nonparametric(assessment: Assessment) -> dict[str, Any] | None:
+    free = assessment.free
+    if free is None:
+        return None
+    curves = {"r": free.radii, "value": free.value, "lower": free.lower, "upper": free.upper}
+    return {**curves, "degrees_of_freedom": free.degrees_of_freedom}
 
 
 def _array(values: Any) -> Any:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ipsdist.storage import Store
 
 __all__ = [
     "Block",
+    "block_mesh",
     "block_record",
     "common_mesh",
     "expected_nodes",
@@ -83,19 +85,31 @@ def save_block(store: Store, replica: int, block: Block, deposits: Sequence[Depo
         moves = np.array([-1 if d.squared_move is None else d.squared_move for d in on], dtype=np.int64)
         store.write(f"{group}/flux", flux, dims=("slice", "space", *axes), units=f"spacing/{FLUX_ONE}")
         store.write(f"{group}/squared_move", moves, dims=("slice",), units=f"spacing^2/{MOVE_ONE}")
-    placed = {"spacing": mesh.spacing, "lower": list(mesh.lower), "particles": deposits[0].particles}
-    store.commit(block_record(replica, block), {**placed, "fingerprint": fingerprint})
+    placed = {"spacing": mesh.spacing, "lower": list(mesh.lower), "shape": list(mesh.shape)}
+    payload = {**placed, "particles": deposits[0].particles, "fingerprint": fingerprint}
+    store.commit(block_record(replica, block), payload)
+
+
+def block_mesh(store: Store, replica: int, block: Block) -> Mesh:
+    """Return the mesh of a block's deposits. Raises RunError when they were never committed."""
+    placed = _placed(store, replica, block)
+    return Mesh(placed["spacing"], tuple(placed["lower"]), tuple(placed["shape"]))
+
+
+def _placed(store: Store, replica: int, block: Block) -> dict[str, Any]:
+    placed = store.record(block_record(replica, block))
+    if placed is None:
+        group = block_group(replica, block)
+        raise RunError(f"the store lacks the record of {group}; run `ipsdist simulate` on its directory")
+    return placed
 
 
 def load_block(store: Store, replica: int, block: Block, *, flux: bool = True) -> list[Deposits]:
     """Read the deposits of a block, one per slice; ``flux=False`` leaves the displacements out."""
     group = block_group(replica, block)
     count, products = store.read(f"{group}/count"), store.read(f"{group}/products")
-    placed = store.record(block_record(replica, block))
-    if placed is None:
-        raise RunError(f"the store lacks the record of {group}; run `ipsdist simulate` on its directory")
-    mesh = Mesh(placed["spacing"], tuple(placed["lower"]), count.shape[1:])
-    slices = [Deposits(mesh, placed["particles"], c, p) for c, p in zip(count, products, strict=True)]
+    mesh, particles = block_mesh(store, replica, block), int(_placed(store, replica, block)["particles"])
+    slices = [Deposits(mesh, particles, c, p) for c, p in zip(count, products, strict=True)]
     if not flux or not store.exists(f"{group}/flux"):
         return slices
     moved = zip(slices, store.read(f"{group}/flux"), store.read(f"{group}/squared_move"), strict=True)

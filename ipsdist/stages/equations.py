@@ -19,8 +19,9 @@ from ipsdist.numerics.equations.forms.likelihood import likelihood_equations
 from ipsdist.numerics.equations.forms.strong import strong_equations
 from ipsdist.numerics.equations.pairings import Pairings, pair_slice, stack
 from ipsdist.numerics.equations.tables import ExternalTables, PairTables, external_tables, pair_tables
-from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, nothing_shared, setup_of
+from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, setup_of
 from ipsdist.stages.blocks import Block, expected_nodes, load_block, slice_blocks, slice_bytes
+from ipsdist.stages.radial import has_radial, make_basis, pair_block
 from ipsdist.stages.snapshots import joined, rule_of
 from ipsdist.storage import Store
 
@@ -66,12 +67,14 @@ def assemble_block(store: Store, task: Task, tick: Tick) -> Payload:
 def _pair_block(store: Store, task: Task, tick: Tick) -> None:
     setup, (replica, number) = setup_of(store), task.index
     block = slice_blocks(setup.slices, setup.dimension)[number]
-    potential = task.config.potential()
+    potential, slices = task.config.potential(), load_block(store, replica, block)
     parts: list[Pairings] = []
-    for deposits in load_block(store, replica, block):
+    for deposits in slices:
         tables, external = _tables(task.config.terms(), potential, deposits.mesh)
         parts.append(pair_slice(deposits, tables, external))
         tick(len(parts))
+    if has_radial(task.config, setup):
+        pair_block(store, task.config, replica, block, slices)
     whole = stack(parts)
     dims = {"gram": ("slice", "term", "other_term")}
     for name in _PARTS:
@@ -207,7 +210,7 @@ EQUATIONS = Stage(
         **config.values("dictionary", "fit.quadrature", "system.diffusion", "system.potential"),
         "form": config.form,
     },
-    prepare=nothing_shared,
+    prepare=make_basis,
     tasks=_tasks,
     do=assemble_block,
     finish=_finish,

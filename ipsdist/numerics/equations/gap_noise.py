@@ -18,7 +18,7 @@ from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.numerics.equations.quadrature import panels
 
-__all__ = ["WINDOW", "gap_noise", "in_standard_errors", "rule_difference", "window_differences", "with_gap_noise"]
+__all__ = ["WINDOW", "gap_noise", "in_standard_errors", "window_differences", "with_gap_noise"]
 
 Array = npt.NDArray[np.float64]
 
@@ -49,14 +49,6 @@ def window_differences(
         weights[::2] -= _composite(t[a : a + WINDOW + 1 : 2], "simpson")
         found.append(weights @ g[a : a + WINDOW + 1])
     return np.array(found).reshape(len(found), g.shape[1])
-
-
-def rule_difference(
-    pairings: Pairings, times: npt.ArrayLike, coefficients: npt.ArrayLike, diffusion: float, rules: tuple[str, str]
-) -> Array:
-    """Return the difference of the integrals of g by two rules (M,)."""
-    one, other = (_composite(times, rule) for rule in rules)
-    return np.asarray((one - other) @ integrand(pairings, coefficients, diffusion))
 
 
 def _composite(times: npt.ArrayLike, rule: str) -> Array:
@@ -99,20 +91,19 @@ def with_gap_noise(equations: NormalEquations, noise: Array, diffusion: float) -
     return replace(whole, gram=gram[None], moment=(moment * scale)[None])
 
 
-def in_standard_errors(error: Array, gram: Array, terms: Sequence[int], diffusion: float) -> float:
-    """Return the length of an error of the moment (M,) in standard errors: sqrt(e'A^-1 e / sigma^2) over ``terms``.
+def in_standard_errors(errors: Array, gram: Array, terms: Sequence[int], diffusion: float) -> float:
+    """Return the size of errors of the moment (W, M) in standard errors: sqrt(sum_w e_w'A^-1 e_w / sigma^2) on ``terms``.
 
-    Of a model with one more term the largest is taken: it is what could make a selection add that term. Models that
-    these data cannot tell from smaller ones (a Gram matrix that is not positive) say nothing and are passed over.
+    Of all models with at most one more term the largest is taken. Those that these data cannot tell from smaller ones
+    (a Gram matrix that is not positive) say nothing and are passed over.
     """
-    models = [sorted({*terms, k}) for k in range(len(gram))]
     largest = 0.0
-    for model in models:
+    for model in [sorted({*terms, k}) for k in range(len(gram))]:
         scale = np.sqrt(np.maximum(np.diag(gram)[model], 0.0))
         if not (scale > 0).all():
             continue
         scaled = gram[np.ix_(model, model)] / np.outer(scale, scale)
         if np.linalg.eigvalsh(scaled)[0] > _FOLLOWED:
-            e = error[model] / scale
-            largest = max(largest, float(e @ np.linalg.solve(scaled, e)))
+            e = errors[:, model] / scale
+            largest = max(largest, float((e.T * np.linalg.solve(scaled, e.T)).sum()))
     return float(np.sqrt(largest / diffusion))

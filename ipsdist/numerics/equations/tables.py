@@ -12,7 +12,9 @@ from ipsdist.model.deposits import neighbour_offsets
 from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.expression import Expression
 from ipsdist.model.mesh import Mesh
+from ipsdist.model.radial_basis import RadialBasis
 from ipsdist.numerics.convolution import (
+    Radial,
     differentiate,
     force_table,
     lag_radii,
@@ -58,7 +60,7 @@ class ExternalTables:
     """(nodes...) Lap V."""
 
 
-def pair_tables(dictionary: Dictionary, mesh: Mesh) -> PairTables:
+def pair_tables(dictionary: Dictionary | RadialBasis, mesh: Mesh) -> PairTables:
     """Tabulate every term of the dictionary on the mesh. Cost a term: d + 2 transforms, phi and Phi evaluated once.
 
     The Laplacian is the fourth-order divergence of the force table, so that a jump of K at 0 (phi(0) != 0 in 1-D)
@@ -71,7 +73,8 @@ def pair_tables(dictionary: Dictionary, mesh: Mesh) -> PairTables:
     laplacian: list[Array] = []
     near_energy: list[Array] = []
     near_laplacian: list[Array] = []
-    for term, potential in zip(dictionary.terms, potentials, strict=True):
+    terms: tuple[Radial, ...] = dictionary.terms
+    for term, potential in zip(terms, potentials, strict=True):
         table = force_table(mesh, term, radii)
         force.append(np.stack([spectrum(trim(prefilter(k), mesh), mesh) for k in table]))
         divergence = sum(differentiate(k, axis, mesh.spacing) for axis, k in enumerate(table))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["kernel"]
+
+
+_FREE: dict[str, Any] = {"color": "#AA4499", "linewidth": 0.9, "linestyle": (0, (3, 1, 1, 1))}
 
 
 def kernel(data: ReportData) -> Picture:
@@ -50,6 +53,9 @@ def _curves(ax: Axes, data: ReportData) -> None:
     ax.plot(data.radii, data.kernel_value, label="learnt", **(LEARNT | {"linestyle": "-"}))
     if data.kernel_true is not None:
         ax.plot(data.radii, data.kernel_true, label="true", **TRUTH)
+    if data.free_lower is not None and data.free_upper is not None:
+        ax.plot(data.radii, data.free_lower, label="95 % band without a dictionary", **_FREE)
+        ax.plot(data.radii, data.free_upper, **_FREE)
     if data.rho is not None:
         ax.fill_between([], [], color="#DDDDDD", label="pair distances seen (scaled to fit)")
 
@@ -94,6 +100,8 @@ def _caption(data: ReportData, frame: tuple[float, float]) -> str:
     below = "its absolute error beside the half width of the band" if known else "the half width of the band"
     text = "The learnt kernel with its 95 % band over the distances seen (their density in grey); positive attracts."
     text += f" Below, {below}."
+    if data.free_value is not None:
+        text += " Dash-dotted: the 95 % band of a smooth kernel that no dictionary restricts; the learnt one should lie in it."
     outside = (data.kernel_value < frame[0]) | (data.kernel_value > frame[1])
     if not outside.any():
         return text
