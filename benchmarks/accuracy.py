@@ -109,6 +109,16 @@ def answer(case: str, outcome: Any) -> dict[str, Any]:
 EXPERIMENTS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
     "cubic": ("cubic", lambda seed: by_name("cubic", seed)),
     "power_law": ("power_law", lambda seed: by_name("power_law", seed)),
+    **{
+        f"cubic, {count} unlabelled snapshots": (
+            "cubic",
+            lambda seed, every=every: by_name("cubic", seed, f"time.observe_every={every}", "data.labelled=false"),
+        )
+        for count, every in ((51, 200), (21, 500), (11, 1000))
+    },
+    "cubic, slices 0.01 apart": ("cubic", lambda seed: by_name("cubic", seed, "time.observe_every=100")),
+    "power_law, slices 0.01 apart": ("power_law", lambda seed: by_name("power_law", seed, "time.observe_every=100")),
+    "cubic, 5000 particles": ("cubic", lambda seed: by_name("cubic", seed, "system.particles=5000")),
     "cubic, likelihood": ("cubic", lambda seed: by_name("cubic", seed, "fit.form=likelihood")),
     "power_law, likelihood": ("power_law", lambda seed: by_name("power_law", seed, "fit.form=likelihood")),
     "cubic, action, two phases": ("cubic", lambda seed: by_name("cubic", seed, "fit.selection=two_phase")),

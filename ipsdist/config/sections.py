@@ -223,7 +223,7 @@ class FitSection(Section):
     )
     prediction: Literal["auto", "on", "off"] = _key(
         "auto",
-        "bridge distant slices by the mean-field prediction (best_subset, action form); auto where the time rule is not enough",
+        "bridge distant slices by the mean-field prediction (action form, best_subset); auto where the time rule fails",
         _one_of("auto", "on", "off"),
     )
 

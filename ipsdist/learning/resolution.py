@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.fit import Fit
 from ipsdist.model.normal_equations import NormalEquations
 
-__all__ = ["FEWEST_PANELS", "fit_resolved", "score_ratios"]
+__all__ = ["FEWEST_PANELS", "fine_terms", "fit_resolved", "score_ratios", "widened"]
 
 Array = npt.NDArray[np.float64]
 
@@ -19,14 +20,16 @@ FEWEST_PANELS = 10
 """With fewer panels the test says nothing."""
 _RATIO = 2.0
 _DEVIATIONS = 5.0
+_POINTS = 4097
 
 
 def score_ratios(equations: NormalEquations, fit: Fit, diffusion: float) -> Array:
     """Return sum_n g_nk^2 / (sigma^2 sum_n A_nkk) of every term (M,), scores g_n = b_n - A_n z.
 
     The information-matrix test of the action and likelihood forms: for terms whose integrals the slices resolve it is
-    1 +- sqrt(2 / P) over P panels. A term finer than the particles move between two slices, sqrt(sigma^2 D), decorrelates
-    between them; its time integral is then a sum of noise that sigma^2 A^-1 knows nothing of, and the ratio is large.
+    1 +- sqrt(2 / P) over P panels. A term finer than the particles move between two slices, sqrt(sigma^2 D),
+    decorrelates between them; its time integral is then a sum of noise that sigma^2 A^-1 knows nothing of, and the
+    ratio is large.
     """
     z = np.zeros(len(equations.basis))
     z[list(fit.terms)] = fit.coefficients
@@ -39,8 +42,8 @@ def fit_resolved(
 ) -> tuple[Fit, tuple[str, ...]]:
     """Select; leave the least resolved term out and select again, until all that are left are resolved.
 
-    Returns the fit, over the whole dictionary, and the names of the terms that these slices cannot resolve. One term at a
-    time, because a wrong model makes the scores of good terms scatter too. Forms with an energy, and fewer than 10
+    Returns the fit, over the whole dictionary, and the names of the terms that these slices cannot resolve. One term
+    at a time, because a wrong model makes the scores of good terms scatter too. Forms with an energy, and fewer than 10
     panels, are not tested.
     """
     fit = select(equations)
@@ -57,14 +60,27 @@ def fit_resolved(
         del kept[worst]
         fit = select(_columns(equations, kept))
     unresolved = tuple(name for k, name in enumerate(equations.basis) if k not in kept)
-    return (_widened(fit, equations.basis, kept) if unresolved else fit), unresolved
+    return (widened(fit, equations.basis, kept) if unresolved else fit), unresolved
+
+
+def fine_terms(dictionary: Dictionary, reach: float, length: float) -> tuple[int, ...]:
+    """Return the terms whose own scale, the root of int phi^2 / int phi'^2 over 0 .. reach, is below ``length``.
+
+    ``length`` is how far particles move between two slices, sqrt(sigma^2 D): what is finer decorrelates in between, and
+    no prediction of the density bridges that.
+    """
+    radii = np.linspace(0.0, reach, _POINTS)
+    values = dictionary.values(radii)
+    slopes = np.diff(values, axis=1) / (radii[1] - radii[0])
+    scales = np.sqrt((values**2).mean(axis=1) / np.maximum((slopes**2).mean(axis=1), np.finfo(float).tiny))
+    return tuple(int(k) for k in np.flatnonzero(scales < length))
 
 
 def _columns(equations: NormalEquations, kept: list[int]) -> NormalEquations:
     return equations.change_basis(np.eye(len(equations.basis))[:, kept], [equations.basis[k] for k in kept])
 
 
-def _widened(fit: Fit, basis: tuple[str, ...], kept: list[int]) -> Fit:
+def widened(fit: Fit, basis: tuple[str, ...], kept: Sequence[int]) -> Fit:
     """Return a fit over some terms as one over all: indices move, everything else stays."""
 
     def wide(values: tuple[bool, ...] | tuple[float, ...], empty: bool | float) -> list[bool | float]:

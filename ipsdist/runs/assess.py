@@ -111,7 +111,7 @@ def assess(
 
 
 def _free_band(store: Store, config: RunConfig, radii: Array, diffusion: float) -> KernelBand | None:
-    """Return phi(r) from the radial equations, at the distances seen. It trusts the time rule, so it needs close slices."""
+    """Return phi(r) from the radial equations; it trusts the time rule, so it needs close slices."""
     setup, kernel = setup_of(store), store.record("kernel/done") or {}
     error = kernel["slice_error"]
     far = kernel["bridged"] or (config.form == "action" and (error is None or error > TOLERATED))

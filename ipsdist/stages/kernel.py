@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from ipsdist.config import RunConfig
-from ipsdist.learning.resolution import fit_resolved
+from ipsdist.learning.resolution import fine_terms, fit_resolved, widened
 from ipsdist.learning.subset import best_subset
 from ipsdist.learning.two_phase import two_phase
+from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.fit import Candidate, Fit, Iteration
 from ipsdist.model.normal_equations import NormalEquations
+from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.base import Payload, Stage, Task, Tick, nothing_shared, setup_of
 from ipsdist.stages.equations import load_diffusion, load_equations, load_pairings, write_equations
@@ -58,7 +60,7 @@ def _nothing(task: Task, tick: Tick) -> Payload:
 
 
 def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
-    """Select; keep beside it the two phases with and without importance sampling on the same equations, for the report."""
+    """Select; keep beside it the two phases, with and without importance sampling, on the same equations."""
     equations, diffusion = load_equations(store), load_diffusion(store).value
     with single_threaded():
         found = _found(store, config, equations, diffusion)
@@ -109,15 +111,48 @@ def _found(store: Store, config: RunConfig, equations: NormalEquations, diffusio
     error = slice_error(config, store, pairings[0], diffusion)
     told = error if np.isfinite(error) else None
     if wanted(config, error, setup_of(store).dimension):
-        bridged = bridge(config, store, pairings, equations, diffusion)
+        bridged = _bridged(store, config, pairings, equations, diffusion, told)
         if bridged is not None:
-            doubt = () if bridged.settled else ("the answer, solved forward, does not lead to itself",)
-            return _Found(bridged.fit, bridged.equations, bridged=True, slice_error=told, warnings=doubt)
+            return bridged
     doubts: tuple[str, ...] = ()
     if not error <= TOLERATED:
         size = "cannot be told" if told is None else f"is about {told:.2g} standard errors"
         doubts = (f"the slices are far apart: the error of the time rule {size}",)
     return _resolved(config, equations, diffusion, told, doubts)
+
+
+def _bridged(
+    store: Store,
+    config: RunConfig,
+    pairings: list[Pairings],
+    plain: NormalEquations,
+    diffusion: float,
+    error: float | None,
+) -> _Found | None:
+    """Let a prediction carry the integrals, for the terms that particles do not outrun between two slices."""
+    setup, dictionary = setup_of(store), config.terms()
+    length = float(np.sqrt(diffusion * np.diff(setup.slice_times).max()))
+    fine = fine_terms(dictionary, float(np.hypot.reduce(np.subtract(setup.grid.upper, setup.grid.lower))), length)
+    kept = [k for k in range(len(dictionary)) if k not in fine]
+    if not kept:
+        return None
+    columns = [*kept, *range(len(dictionary), pairings[0].gram.shape[1])]
+    some = Dictionary(tuple(dictionary.terms[k] for k in kept))
+    part = plain.change_basis(np.eye(len(dictionary))[:, kept], some.names)
+    found = bridge(config, store, [p.columns(columns) for p in pairings], part, diffusion, some)
+    if found is None:
+        return None
+    unresolved = tuple(dictionary.names[k] for k in fine)
+    doubts = [f"the slices do not resolve {name}: it was left out" for name in unresolved]
+    if not found.settled:
+        doubts.append("the answer, solved forward, does not lead to itself")
+    fit = widened(found.fit, dictionary.names, kept)
+    return _Found(fit, _wide(found.equations, dictionary.names, kept), True, unresolved, error, tuple(doubts))
+
+
+def _wide(equations: NormalEquations, names: tuple[str, ...], kept: list[int]) -> NormalEquations:
+    """Return equations over all terms; those of the terms left out are 0."""
+    return equations.change_basis(np.eye(len(names))[kept], names)
 
 
 def _resolved(

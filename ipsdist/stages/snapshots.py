@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ipsdist.config import RunConfig
 from ipsdist.learning.choice import choose_rule, time_error
 from ipsdist.learning.few_snapshots import fit_few_snapshots
+from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.fit import Fit
 from ipsdist.model.learned_kernel import LearnedKernel
@@ -52,7 +53,7 @@ def rule_of(config: RunConfig, times: npt.ArrayLike) -> str:
 
 
 def slice_error(config: RunConfig, store: Store, pairings: Pairings, diffusion: float) -> float:
-    """Return the estimated error of the time rule in standard errors of the answer; infinite where it cannot be told."""
+    """Return the estimated error of the time rule in standard errors; infinite where it cannot be told."""
     setup = setup_of(store)
     return time_error(
         pairings,
@@ -75,14 +76,19 @@ def wanted(config: RunConfig, error: float, dimension: int) -> bool:
 
 
 def bridge(
-    config: RunConfig, store: Store, pairings: list[Pairings], plain: NormalEquations, diffusion: float
+    config: RunConfig,
+    store: Store,
+    pairings: list[Pairings],
+    plain: NormalEquations,
+    diffusion: float,
+    dictionary: Dictionary,
 ) -> Bridged | None:
     """Fit and predict in turn until the answer stands; None when not even a first model can be solved forward.
 
-    ``pairings`` are those of every replica, ``plain`` the equations of the time rule alone. The prediction starts from
+    ``pairings`` with the dictionary are those of every replica, ``plain`` the equations of the time rule alone. The prediction starts from
     the first slice's counts, all replicas added.
     """
-    setup, dictionary, external = setup_of(store), config.terms(), config.potential()
+    setup, external = setup_of(store), config.potential()
     grid = _finer(setup.grid)
     first = slice_totals(store, setup.replicas, setup.slices, setup.dimension, 0)[0]
     start = starting_density(first.density_weights(), first.mesh, first.particles, grid)

@@ -46,11 +46,11 @@ RULES = [
     ("system.diffusion=nan", "`system.diffusion` must be a positive number; got nan; for example diffusion = 2.0"),
     (
         "system.particles=0",
-        "`system.particles` must be a positive whole number below 2**31; got 0; for example particles = 20000",
+        "`system.particles` must be a whole number from 2 to 2**31 - 1; got 0; for example particles = 20000",
     ),
     (
         "system.particles=1e4",
-        "`system.particles` must be a positive whole number below 2**31; got 10000.0; for example particles = 20000",
+        "`system.particles` must be a whole number from 2 to 2**31 - 1; got 10000.0; for example particles = 20000",
     ),
     ("system.dimension=4", "`system.dimension` must be 1, 2 or 3; got 4; the default is 1"),
     ("fit.alpha=2", "`fit.alpha` must be a number between 0 and 1; got 2; the default is 0.3"),

@@ -250,7 +250,8 @@ def test_an_import_goes_on_to_an_answer(tmp_path):
     from tests.references import prefix_sum_tracks
 
     times, positions = prefix_sum_tracks(particles=1500, steps=300, step=1e-3, every=10, seed=5)
-    rows = [f"{i},{t!r},{x!r}" for t, xs in zip(times.tolist(), positions.tolist(), strict=True) for i, x in enumerate(xs)]
+    slices = zip(times.tolist(), positions.tolist(), strict=True)
+    rows = [f"{i},{t!r},{x!r}" for t, xs in slices for i, x in enumerate(xs)]
     (tmp_path / "tracks.csv").write_text("\n".join(["particle,time,x", *rows, ""]))
     out = tmp_path / "out"
     import_tracks(tmp_path / "tracks.csv", out, Choices(sets=("system.diffusion=2.0",)))

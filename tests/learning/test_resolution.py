@@ -8,7 +8,7 @@ from ipsdist.model.normal_equations import NormalEquations
 
 
 def equations(panels=60, terms=3, noisy=(), excess=50.0, seed=0, z=(2.0, 0.0, 0.0)):
-    """Panels with b_n = A_n z + noise of covariance sigma^2 A_n, and ``excess`` times that for the terms in ``noisy``."""
+    """Panels with b_n = A_n z + noise of covariance sigma^2 A_n, ``excess`` times that for the terms in ``noisy``."""
     random = np.random.default_rng(seed)
     factors = random.normal(size=(panels, 40, terms))
     gram = np.einsum("pik,pil->pkl", factors, factors)

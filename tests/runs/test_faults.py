@@ -39,7 +39,7 @@ def test_a_wild_kernel_still_gives_an_answer():
 
 
 def test_a_late_writer_of_an_old_checkpoint_does_no_harm(tmp_path):
-    """Checkpoints belong to their block: what a worker thought dead writes for an old one is not taken for a new one."""
+    """Checkpoints belong to their block: what a worker thought dead writes for an old one is not taken for new."""
     source = write(tmp_path)
     sets = ["time.horizon=0.4"]
     whole = ips.run(source, tmp_path / "whole", sets=sets, draw=False)
@@ -128,7 +128,7 @@ def test_refused_changes_leave_a_finished_run_alone(tmp_path):
     source = write(tmp_path)
     ips.run(source, tmp_path / "out", draw=False)
     before = (tmp_path / "out/config.toml").read_text()
-    with pytest.raises(ips.InputError, match="bandwidth"):
+    with pytest.raises(ips.InputError, match=r"bandwidth"):
         ips.estimate(tmp_path / "out", sets=["density.bandwidth=1e-9"])
     assert (tmp_path / "out/config.toml").read_text() == before
     assert ips.run(source, tmp_path / "out", draw=False).reused[-1] == "report"
@@ -139,10 +139,10 @@ def test_directories_of_others_are_left_alone(tmp_path):
     source = write(tmp_path)
     (tmp_path / "own").mkdir()
     (tmp_path / "own/config.toml").write_text('my = "precious config"')
-    with pytest.raises(ips.InputError, match="`--out` must be empty or the directory of a run; got .*config.toml"):
+    with pytest.raises(ips.InputError, match=r"`--out` must be empty or the directory of a run; got .*config\.toml"):
         ips.run(source, tmp_path / "own")
     assert (tmp_path / "own/config.toml").read_text() == 'my = "precious config"'
-    with pytest.raises(ips.InputError, match="`--out` must be a directory; got .*which is a file"):
+    with pytest.raises(ips.InputError, match=r"`--out` must be a directory; got .*which is a file"):
         ips.run(source, source / "below")
 
 

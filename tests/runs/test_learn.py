@@ -18,7 +18,7 @@ def tracks():
 
 
 def test_labelled_and_unlabelled_find_the_law(tracks):
-    """Both find r**2 alone with the true coefficient within 3 standard errors; labels add nothing to the action form."""
+    """Both find r**2 alone, the coefficient within 3 standard errors; labels add nothing to the action form."""
     times, positions = tracks
     labelled = ips.learn(positions, times, diffusion=2.0)
     shuffled = np.stack([np.random.default_rng(k).permutation(x) for k, x in enumerate(positions)])

@@ -39,6 +39,12 @@ class Pairings:
     def __len__(self) -> int:
         return len(self.gram)
 
+    def columns(self, kept: Sequence[int]) -> Pairings:
+        """Return the pairings of some columns, in the order given."""
+        chosen = list(kept)
+        gram = self.gram[:, chosen][:, :, chosen]
+        return Pairings(gram, self.energy[:, chosen], self.laplacian[:, chosen], self.work[:, chosen])
+
 
 def stack(parts: Sequence[Pairings]) -> Pairings:
     """Join the slices of several pairings in the order given."""
@@ -49,8 +55,9 @@ def pair_slice(deposits: Deposits, tables: PairTables, external: ExternalTables 
     """Pair one slice (of a whole replica) with the dictionary: S = 1.
 
     The Gram comes from the particles, not from the nodes: V is the linear interpolant at the particle, so
-    sum_i V_k V_l = sum_a c_a V_k V_l - sum_offsets sum_a products_a (jump of V_k) (jump of V_l), an identity for weights
-    that sum to 1. Cost: M d inverse transforms and 1 + len(neighbour_offsets) products of (M, d nodes) matrices.
+    sum_i V_k V_l = sum_a c_a V_k V_l - sum_offsets sum_a products_a (jump of V_k) (jump of V_l), an identity for
+    weights that sum to 1. Cost: M d inverse transforms and 1 + len(neighbour_offsets) products of (M, d nodes)
+    matrices.
     """
     if deposits.mesh != tables.mesh:
         raise ValueError("deposits and tables must be on one mesh")
@@ -79,7 +86,7 @@ def _power(weights: Array, mesh: Mesh) -> Array:
 
 
 def _gram(velocity: Array, weights: Array, products: npt.NDArray[np.int64]) -> Array:
-    """Return sum_i V_k(X_i) . V_l(X_i) from velocity (M, d, nodes...), counts (nodes...) and products (offsets, nodes...).
+    """Return sum_i V_k(X_i) . V_l(X_i) from velocity (M, d, nodes...), counts (nodes...), products (offsets, nodes...).
 
     Only nodes that particles touch are read: in three dimensions they are few.
     """

@@ -1,5 +1,7 @@
 """The forms against exact pair sums, against each other, and against what the mathematics promises."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -59,7 +61,7 @@ def test_likelihood_is_that_of_the_chain(labelled):
     got = likelihood_equations(pairings, times, basis=dictionary.names, particles=400).total()
     want = sum(STEP * pair_gram(dictionary, x) for x in positions[:-1])
     np.testing.assert_allclose(got.gram[0], want, rtol=2e-3)
-    steps = zip(positions[:-1], positions[1:], strict=True)
+    steps = pairwise(positions)
     moment = sum(np.einsum("kia,ia->k", pair_velocity(dictionary, x), y - x) for x, y in steps)
     bound = np.sqrt(DIFFUSION * np.diag(want))
     assert (np.abs(got.moment[0] - moment) < 0.02 * bound).all()

@@ -33,7 +33,7 @@ def test_gram_is_the_sum_over_particles(dimension, spacing):
 
 
 def test_gram_error_falls_with_the_spacing():
-    """For smooth forces the relative error of the Gram falls at least 6 times for half the spacing while the mesh error dominates."""
+    """For smooth forces the error of the Gram falls at least 6 times for half the spacing while the mesh dominates."""
     x, dictionary = cloud(2), Dictionary.parse(["r**2", "r**3"])
     want = pair_gram(dictionary, x)
     errors = []
