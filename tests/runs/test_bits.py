@@ -70,6 +70,8 @@ def test_blas_threads_change_no_bit(undisturbed, threads):
     assert arrays(out) == expected
 
 
+# A killed writer may leave a folder without metadata, of which zarr warns when it lists; the arrays are what counts.
+@pytest.mark.filterwarnings("ignore:Object at .* is not recognized")
 @pytest.mark.parametrize("record", ["particles/replica-0.block-0", "densities/block-0", "equations/replica-0.block-0"])
 def test_kill_and_resume_change_no_bit(undisturbed, record):
     """Killed by SIGKILL as soon as a stage has committed its first block, the same command ends with the same bits."""
