@@ -35,7 +35,7 @@ def exit_code(command: Callable[[], Any], words: Sequence[str]) -> int:
     except InputError as error:
         return _say(2, f"error: {error}")
     except _Usage as error:
-        return _say(2, f"error: {error.format_message().rstrip('.')}; see `ipsdist --help`")
+        return _say(2, f"error: {_usage(error, words)}")
     except typer.Exit as error:
         return error.exit_code
     except RunError as error:
@@ -54,6 +54,19 @@ def exit_code(command: Callable[[], Any], words: Sequence[str]) -> int:
         place = f"{error.filename}: " if error.filename else ""
         return _say(1, f"error: {place}{error.strerror or error}; what was finished is kept")
     return 0
+
+
+def _usage(error: Any, words: Sequence[str]) -> str:
+    """Return one line for words that make no command: the argument, the rule, what came, where to look."""
+    known = next((w for w in words if not w.startswith("-")), "")
+    help_of = (
+        f"`ipsdist {known} --help`" if error.ctx is not None and error.ctx.info_name == known else "`ipsdist --help`"
+    )
+    option: str = next(iter(getattr(getattr(error, "param", None), "opts", [])), "")
+    if "valid integer" in error.format_message() and option in words:
+        came = words[list(words).index(option) + 1]
+        return f"`{option}` must be a whole number; got {came}; see {help_of}"
+    return f"{error.format_message().rstrip('.')}; see {help_of}"
 
 
 def _say(code: int, message: str) -> int:

@@ -13,7 +13,7 @@ from ipsdist.model.setup import Setup
 from ipsdist.stages.base import Stage
 from ipsdist.storage import Store
 
-__all__ = ["CONFIG", "STORE", "configured", "existing", "has_run", "owned", "refuse_another", "write_config"]
+__all__ = ["CONFIG", "STORE", "configured", "existing", "has_run", "make", "owned", "refuse_another", "write_config"]
 
 CONFIG = "config.toml"
 STORE = "store.zarr"
@@ -41,6 +41,17 @@ def existing(out: Path) -> Store | None:
         fix = "choose another --out, or an empty directory"
         raise InputError("--out", "must be empty or the directory of a run", f"{out}, which holds {others[0]}", fix)
     return None
+
+
+def make(out: Path) -> None:
+    """Make the directory where it is missing. Raises InputError where the system does not let it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(
+            "--out", "must be a directory that can be made", f"{out}: {reason}", "choose another"
+        ) from None
 
 
 def has_run(store: Store) -> bool:

@@ -102,7 +102,7 @@ def run(
         setup = with_grid(store, config, inputs)
     check(config, setup)
     with make_executor(options.workers, options.scheduler, options.client) as executor:
-        out.mkdir(parents=True, exist_ok=True)
+        directory.make(out)
         with locked(out):
             store = directory.owned(out, store, setup, prints[STAGES[0].name])
             directory.write_config(out, config)

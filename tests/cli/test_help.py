@@ -72,7 +72,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         (["walk"], "error: No such command 'walk'"),
         (["run"], "error: Missing argument 'CASE|FILE.toml'"),
         (["run", "cubic", "--sed", "1"], "error: No such option: --sed"),
-        (["run", "cubic", "--seed", "x"], "error: Invalid value for '--seed': "),
+        (["run", "cubic", "--seed", "x"], "error: `--seed` must be a whole number; got "),
         (["run", "cubic", "power_law"], "error: Got unexpected extra argument"),
         (["run", "cubical"], "error: `case` is not a known case; got 'cubical'; did you mean cubic?"),
         (["run", "cubic", "--set", "system.kernle=r"], "error: `system.kernle` "),
