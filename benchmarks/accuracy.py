@@ -36,27 +36,33 @@ def by_name(case: str, seed: int, *sets: str) -> dict[str, Any]:
 
 
 def own_steps(
-    case: str, seed: int, force: str, finer: int = 1, every: int = 10, labelled: bool = True
+    case: str, seed: int, force: str, finer: int = 1, chosen: int | None = None, labelled: bool = True
 ) -> dict[str, Any]:
-    """Step the particles of a case in another way, keep all positions, and learn from those as from foreign data."""
+    """Step the particles of a case in another way, keep their positions, and learn from those as from foreign data.
+
+    Slices are 0.001 apart, or ``chosen`` many Gauss-Lobatto times.
+    """
     import ipsdist as ips
     from ipsdist.config import resolve
+    from ipsdist.numerics.equations.quadrature import observation_times
     from ipsdist.numerics.particles.initial import sample
     from ipsdist.numerics.particles.stepping import Stepper
-    from ipsdist.runs.setup import Inputs, prepare
+    from ipsdist.runs.inputs import Inputs
+    from ipsdist.runs.setup import prepare
 
     config = resolve(case, seed=seed)
     system = config.system_value()
-    spacing = prepare(config, Inputs())["spacing"] / finer
+    spacing = prepare(config, Inputs()).spacing / finer
+    times = np.arange(1001) * 1e-3 if chosen is None else observation_times(1.0, chosen, "gauss_lobatto", DT)
     stepper = Stepper(system, DT, seed, 0, spacing, force)
     state = stepper.start(sample(config.initial_law(), 1, seed, 0, 0, N))
-    positions = [state.positions[:, 0].copy()]
-    for _ in range(10_000 // every):
-        stepper.advance(state, every)
+    positions = []
+    for step in np.rint(times / DT).astype(int).tolist():
+        stepper.advance(state, step - state.step)
         positions.append(state.positions[:, 0].copy())
     outcome = ips.learn(
         np.array(positions),
-        np.arange(len(positions)) * DT * every,
+        times,
         system.diffusion,
         labelled=labelled,
         terms=config.dictionary.terms,
@@ -116,6 +122,7 @@ EXPERIMENTS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
         )
         for count, every in ((51, 200), (21, 500), (11, 1000))
     },
+    "cubic, 20 chosen times": ("cubic", lambda seed: own_steps("cubic", seed, "mesh", chosen=20, labelled=False)),
     "cubic, slices 0.01 apart": ("cubic", lambda seed: by_name("cubic", seed, "time.observe_every=100")),
     "power_law, slices 0.01 apart": ("power_law", lambda seed: by_name("power_law", seed, "time.observe_every=100")),
     "cubic, 5000 particles": ("cubic", lambda seed: by_name("cubic", seed, "system.particles=5000")),

@@ -13,7 +13,7 @@ from ipsdist.model.errors import InputError
 from ipsdist.numerics.equations.forms.action import action_equations
 from ipsdist.numerics.equations.gap_noise import WINDOW, in_standard_errors, window_differences
 from ipsdist.numerics.equations.pairings import Pairings
-from ipsdist.numerics.equations.quadrature import panels
+from ipsdist.numerics.equations.quadrature import CALM, growth, panels
 
 __all__ = ["Choice", "choose_form", "choose_rule", "time_error"]
 
@@ -77,14 +77,17 @@ def choose_form(
         max_terms=max_terms,
     )
     control = not error <= _TOLERATED
+    if control and growth(times, rule) > CALM:
+        rule = "trapezoid"  # on ragged times it makes least of the noise, and the prediction takes its error away
     what = "trajectories" if labelled else "unlabelled snapshots"
-    told = f"up to {error:.2g} standard errors" if np.isfinite(error) else "unknown"
-    data = f"{len(pairings)} slices of {what}"
     if control:
+        size = f"up to {error:.1g}" if error < 10 else "more than ten"
+        told = f"uncertain by {size} standard errors" if np.isfinite(error) else "blind"
         prediction = "action form with a mean-field prediction between the slices"
-        reason = f"{prediction}: the time error of {_NAMES[rule]} alone over {data} would be {told}"
+        reason = f"{prediction}: across {len(pairings)} slices of {what} Simpson's rule alone is {told}"
     else:
-        reason = f"action form by {_NAMES[rule]}: its time error over {data} is {told}"
+        told = f"its time error is at most {error:.1g} standard errors"
+        reason = f"action form by {_NAMES[rule]}: {len(pairings)} slices of {what} are dense enough, {told}"
     return Choice("action", rule, control, error, reason)
 
 
@@ -116,10 +119,10 @@ def time_error(
     """Return how much the time integrals may be off by the rule, in standard errors, at the model that it leads to.
 
     By the differences d of Simpson's rule from the same on every second slice (numerics/equations/gap_noise.py): a
-    fifteenth of their sum, or the root of a third of the sum of their squares if that is more. The first is the error of
-    Simpson's rule for a smooth integrand that the slices follow; the second is that of noise, and a cautious figure for
-    what is smooth. Of the models with one more term the largest counts, for that is what a selection would be misled by.
-    Infinite for fewer than five slices.
+    fifteenth of their sum, or the root of a third of the sum of their squares if that is more. The first is the error
+    of Simpson's rule for a smooth integrand that the slices follow; the second is that of noise, and a cautious figure
+    for what is smooth and for the other rules. Of the models with one more term the largest counts, for that is what a
+    selection would be misled by. Infinite for fewer than five slices.
     """
     if len(pairings) <= WINDOW:
         return float("inf")

@@ -45,7 +45,7 @@ def result_of(
         "seed": config.run.seed,
         "system": _system(store, config),
         "form": config.form,
-        "form_reason": _form_reason(store, config),
+        "form_reason": (store.record("kernel/done") or {})["form_reason"],
         "selection": fit.selection,
         "terms": _terms(fit),
         "dropped": list(fit.dropped),
@@ -147,15 +147,6 @@ def _system(store: Store, config: RunConfig) -> dict[str, Any]:
         "force": setup.force,
         "mesh_spacing": setup.spacing,
     }
-
-
-def _form_reason(store: Store, config: RunConfig) -> str:
-    kernel = store.record("kernel/done") or {}
-    reason = config.form_reason
-    if kernel["bridged"]:
-        return f"{reason}; a mean-field prediction carries the integrals between the slices"
-    error = kernel["slice_error"]
-    return reason if error is None else f"{reason}; the error of its time rule is about {error:.2g} standard errors"
 
 
 def _warnings(store: Store) -> list[str]:

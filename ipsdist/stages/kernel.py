@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ipsdist.config import RunConfig
+from ipsdist.learning.choice import Choice
 from ipsdist.learning.resolution import fine_terms, fit_resolved, widened
 from ipsdist.learning.subset import best_subset
 from ipsdist.learning.two_phase import two_phase
@@ -19,7 +20,7 @@ from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.base import Payload, Stage, Task, Tick, nothing_shared, setup_of
 from ipsdist.stages.equations import load_diffusion, load_equations, load_pairings, write_equations
-from ipsdist.stages.snapshots import TOLERATED, bridge, slice_error, wanted
+from ipsdist.stages.snapshots import TOLERATED, bridge, judged
 from ipsdist.storage import Store
 
 __all__ = ["KERNEL", "load_fit", "load_uniform_history", "load_used_equations", "select"]
@@ -78,6 +79,7 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
         "bridged": found.bridged,
         "slice_error": found.slice_error,
         "warnings": list(found.warnings),
+        "form_reason": found.reason or config.form_reason,
         "basis": list(fit.basis),
         "terms": list(fit.terms),
         "coefficients": fit.coefficients.tolist(),
@@ -101,6 +103,8 @@ class _Found:
     slice_error: float | None = None
     """Estimated error of the time rule in standard errors; None where it cannot be told or does not matter."""
     warnings: tuple[str, ...] = ()
+    reason: str = ""
+    """Why these equations, in a line."""
 
 
 def _found(store: Store, config: RunConfig, equations: NormalEquations, diffusion: float) -> _Found:
@@ -108,17 +112,17 @@ def _found(store: Store, config: RunConfig, equations: NormalEquations, diffusio
     if config.form != "action":
         return _resolved(config, equations, diffusion, None, ())
     pairings = load_pairings(store)
-    error = slice_error(config, store, pairings[0], diffusion)
-    told = error if np.isfinite(error) else None
-    if wanted(config, error, setup_of(store).dimension):
-        bridged = _bridged(store, config, pairings, equations, diffusion, told)
+    choice = judged(config, store, pairings[0], diffusion)
+    if choice.control:
+        bridged = _bridged(store, config, pairings, equations, diffusion, choice)
         if bridged is not None:
             return bridged
+    told = choice.error if np.isfinite(choice.error) else None
     doubts: tuple[str, ...] = ()
-    if not error <= TOLERATED:
-        size = "cannot be told" if told is None else f"is about {told:.2g} standard errors"
+    if not choice.error <= TOLERATED:
+        size = "cannot be told" if told is None else f"is up to {told:.1g} standard errors"
         doubts = (f"the slices are far apart: the error of the time rule {size}",)
-    return _resolved(config, equations, diffusion, told, doubts)
+    return replace(_resolved(config, equations, diffusion, told, doubts), reason=choice.reason)
 
 
 def _bridged(
@@ -127,7 +131,7 @@ def _bridged(
     pairings: list[Pairings],
     plain: NormalEquations,
     diffusion: float,
-    error: float | None,
+    choice: Choice,
 ) -> _Found | None:
     """Let a prediction carry the integrals, for the terms that particles do not outrun between two slices."""
     setup, dictionary = setup_of(store), config.terms()
@@ -139,7 +143,7 @@ def _bridged(
     columns = [*kept, *range(len(dictionary), pairings[0].gram.shape[1])]
     some = Dictionary(tuple(dictionary.terms[k] for k in kept))
     part = plain.change_basis(np.eye(len(dictionary))[:, kept], some.names)
-    found = bridge(config, store, [p.columns(columns) for p in pairings], part, diffusion, some)
+    found = bridge(config, store, [p.columns(columns) for p in pairings], part, diffusion, some, choice.quadrature)
     if found is None:
         return None
     unresolved = tuple(dictionary.names[k] for k in fine)
@@ -147,7 +151,9 @@ def _bridged(
     if not found.settled:
         doubts.append("the answer, solved forward, does not lead to itself")
     fit = widened(found.fit, dictionary.names, kept)
-    return _Found(fit, _wide(found.equations, dictionary.names, kept), True, unresolved, error, tuple(doubts))
+    error = choice.error if np.isfinite(choice.error) else None
+    used = _wide(found.equations, dictionary.names, kept)
+    return _Found(fit, used, True, unresolved, error, tuple(doubts), choice.reason)
 
 
 def _wide(equations: NormalEquations, names: tuple[str, ...], kept: list[int]) -> NormalEquations:

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ipsdist.config import RunConfig
-from ipsdist.learning.choice import choose_rule, time_error
+from ipsdist.learning.choice import Choice, choose_form, choose_rule, time_error
 from ipsdist.learning.few_snapshots import fit_few_snapshots
 from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.fit import Fit
 from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.model.normal_equations import NormalEquations
+from ipsdist.model.setup import Setup
 from ipsdist.model.system import Grid
+from ipsdist.numerics.densities.bandwidth import standard_deviations
 from ipsdist.numerics.densities.meanfield import solve_mean_field
 from ipsdist.numerics.densities.start import starting_density
 from ipsdist.numerics.equations.control_variate import (
     controlled_action_equations,
+    model_grid,
     model_pairings,
     model_tables,
     model_times,
 )
 from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.stages.base import setup_of
+from ipsdist.stages.blocks import slice_blocks
 from ipsdist.stages.densities import slice_totals
 from ipsdist.storage import Store
 
-__all__ = ["TOLERATED", "Bridged", "bridge", "joined", "rule_of", "slice_error", "wanted"]
+__all__ = ["TOLERATED", "Bridged", "bridge", "joined", "judged", "rule_of"]
 
 TOLERATED = 0.3
 """Largest error of the time rule, in standard errors of the answer, that is left alone."""
-_CELLS = {1: 320, 2: 64}
-"""Cells an axis of the prediction's grid, at least; three dimensions are not predicted."""
+_PREDICTED = (1, 2)
+"""Dimensions in which the mean-field equation is solved in reasonable time."""
 
 
 @dataclass(frozen=True)
@@ -52,27 +57,29 @@ def rule_of(config: RunConfig, times: npt.ArrayLike) -> str:
     return choose_rule(times) if config.fit.quadrature == "auto" else config.fit.quadrature
 
 
-def slice_error(config: RunConfig, store: Store, pairings: Pairings, diffusion: float) -> float:
-    """Return the estimated error of the time rule in standard errors; infinite where it cannot be told."""
+def judged(config: RunConfig, store: Store, pairings: Pairings, diffusion: float) -> Choice:
+    """Return the time rule, its error in standard errors, whether a prediction is to carry the integrals, and why."""
     setup = setup_of(store)
-    return time_error(
-        pairings,
-        setup.slice_times,
-        rule_of(config, setup.slice_times),
-        basis=config.terms().names,
-        diffusion=diffusion,
-        particles=setup.particles,
-        criterion=config.fit.criterion,
-        max_terms=config.fit.max_terms,
-    )
-
-
-def wanted(config: RunConfig, error: float, dimension: int) -> bool:
-    """Tell whether the prediction is to carry the integrals: asked for, or automatic and needed."""
-    if config.fit.prediction == "on":
-        return True
-    needed = config.fit.prediction == "auto" and not error <= TOLERATED
-    return needed and dimension in _CELLS and config.selection == "best_subset"
+    told: dict[str, Any] = {
+        "basis": config.terms().names,
+        "diffusion": diffusion,
+        "particles": setup.particles,
+        "criterion": config.fit.criterion,
+        "max_terms": config.fit.max_terms,
+    }
+    choice = choose_form(pairings, setup.slice_times, labelled=setup.labelled, **told)
+    rule = config.fit.quadrature
+    if rule != "auto":
+        error = time_error(pairings, setup.slice_times, rule, **told)
+        reason = f"action form by the rule that fit.quadrature names, {rule}"
+        choice = Choice("action", rule, not error <= TOLERATED, error, reason)
+    able = setup.dimension in _PREDICTED and config.selection == "best_subset"
+    wanted = {"on": True, "off": False, "auto": choice.control}[config.fit.prediction] and able
+    if choice.control and not wanted:
+        choice = replace(
+            choice, reason=f"action form; the slices are too far apart for {rule_of(config, setup.slice_times)}"
+        )
+    return replace(choice, control=wanted)
 
 
 def bridge(
@@ -82,18 +89,18 @@ def bridge(
     plain: NormalEquations,
     diffusion: float,
     dictionary: Dictionary,
+    rule: str,
 ) -> Bridged | None:
     """Fit and predict in turn until the answer stands; None when not even a first model can be solved forward.
 
-    ``pairings`` with the dictionary are those of every replica, ``plain`` the equations of the time rule alone. The prediction starts from
-    the first slice's counts, all replicas added.
+    ``pairings`` with the dictionary are those of every replica, ``plain`` the equations of the time rule alone, of which
+    the first model is taken. The prediction starts from the first slice's counts, all replicas added.
     """
     setup, external = setup_of(store), config.potential()
-    grid = _finer(setup.grid)
+    grid = _model_grid(store, setup)
     first = slice_totals(store, setup.replicas, setup.slices, setup.dimension, 0)[0]
     start = starting_density(first.density_weights(), first.mesh, first.particles, grid)
     fine, tables = model_times(setup.slice_times), model_tables(dictionary, grid, external)
-    rule = rule_of(config, setup.slice_times)
 
     def predict(fit: Fit) -> NormalEquations:
         kernel = LearnedKernel.from_fit(fit, dictionary)
@@ -141,9 +148,11 @@ def joined(replicas: list[NormalEquations]) -> NormalEquations:
     )
 
 
-def _finer(grid: Grid) -> Grid:
-    """Return the grid with cells halved until there are enough for the scheme's second order."""
-    least, cells = _CELLS[len(grid.cells)], grid.cells
-    while min(cells) < least:
-        cells = tuple(2 * n for n in cells)
-    return replace(grid, cells=cells)
+def _model_grid(store: Store, setup: Setup) -> Grid:
+    """Return the density grid divided so finely that the prediction's own error does not show at any slice."""
+    blocks = slice_blocks(setup.slices, setup.dimension)
+    deviations = []
+    for block in blocks:
+        totals = slice_totals(store, setup.replicas, setup.slices, setup.dimension, block.number)
+        deviations += [standard_deviations(t.density_weights(), t.mesh) for t in totals]
+    return model_grid(setup.grid, np.min(deviations, axis=0))

@@ -35,7 +35,7 @@ _STAGES = 10
 _SAFETY = 0.9
 """Share of the Euler bound that a step plans with; the bound is checked again in every stage."""
 _MOST_EULER_STEPS = 1e5
-"""Between two requested times; a force that asks for more is a mistake, not a model."""
+"""Over all times of one call; a force that asks for more is a mistake, not a model."""
 _EXPONENT_LIMIT = 700.0
 
 
@@ -145,13 +145,14 @@ class _Flow:
         self._spacing = grid.spacing
         self._field = field
         self._constant = constant
+        self._left = _MOST_EULER_STEPS
 
     def advance(self, u: Array, interval: float) -> Array:
         """Return the density ``interval`` later, in steps of up to ten stages."""
         left, largest = interval, math.inf
         while left > 0.0:
             change, rate = self.change(u)
-            if not rate * left <= _MOST_EULER_STEPS:
+            if not rate * left <= self._left:
                 raise RunError(
                     f"the mean-field equation would take {rate * left:.1e} time steps: the potential is too steep for "
                     "the grid (use a narrower grid or another kernel)"
@@ -161,6 +162,7 @@ class _Flow:
             step = left / max(steps, 1)
             stages = min(max(2, math.ceil(step / euler * (1.0 - 1e-12)) + 1), _STAGES)
             after = self._step(u, change, step, stages)
+            self._left -= stages
             if after is None:  # the force grew within the step
                 largest = 0.5 * step / (stages - 1)
                 continue

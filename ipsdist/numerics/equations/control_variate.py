@@ -33,6 +33,7 @@ __all__ = [
     "ModelTables",
     "controlled_action_equations",
     "controlled_integrals",
+    "model_grid",
     "model_pairings",
     "model_tables",
     "model_times",
@@ -45,6 +46,8 @@ _PIECES = 200
 """Pieces of the whole span for the model's own integral, in which it is Simpson's."""
 _LEAST_PIECES = 4
 """Of every interval, so that a crowd of early snapshots is resolved as well."""
+_PER_DEVIATION = {1: 16, 2: 8, 3: 6}
+"""Grid points in the smallest standard deviation: eight on the line lose the support of eleven snapshots."""
 _SUBPOINTS = {1: 16, 2: 4, 3: 2}
 """Points an axis of a cell over which the potentials are averaged: those of singular kernels are steep near 0."""
 
@@ -82,6 +85,16 @@ def model_times(times: npt.ArrayLike) -> Array:
         inner = a + (b - a) * np.arange(1, pieces) / pieces
         parts += [inner, np.array([b])]
     return np.concatenate(parts)
+
+
+def model_grid(grid: Grid, deviations: npt.ArrayLike) -> Grid:
+    """Return the grid divided so finely that the prediction's own error does not show; its points are kept.
+
+    ``deviations`` (d,) are the standard deviations of the particles along the axes, the smallest of all slices.
+    """
+    least = np.asarray(deviations, dtype=np.float64) / _PER_DEVIATION[len(grid.cells)]
+    factors = [max(1, math.ceil(dx / fine)) for dx, fine in zip(grid.spacing, least, strict=True)]
+    return replace(grid, cells=tuple(n * f for n, f in zip(grid.cells, factors, strict=True)))
 
 
 def model_tables(dictionary: Dictionary, grid: Grid, external: Expression | None = None) -> ModelTables:

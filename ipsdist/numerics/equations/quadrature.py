@@ -12,7 +12,7 @@ import scipy.interpolate
 
 from ipsdist.model.errors import InputError
 
-__all__ = ["INTERVALS", "RULES", "SCHEDULES", "Panel", "observation_times", "panels"]
+__all__ = ["CALM", "INTERVALS", "RULES", "SCHEDULES", "Panel", "growth", "observation_times", "panels"]
 
 Array = npt.NDArray[np.float64]
 
@@ -25,8 +25,8 @@ SCHEDULES = ("even", "gauss_lobatto", "chebyshev")
 
 _WINDOW = 8
 """Intervals of one spline: its ends are felt over two of them, and panels should be many."""
-_GROWTH = 1.5
-"""Largest sum of absolute weights of the whole-range rule, in durations; what noise in the slices is multiplied by."""
+CALM = 1.5
+"""Largest `growth` of a rule that does not make much of the noise in the slices."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def panels(times: npt.ArrayLike, rule: str) -> list[Panel]:
         Panels of ``INTERVALS[rule]`` intervals, polynomials through all slices of a panel: uneven times need no other
         rule; on even ones it is the trapezoid's, Simpson's (3/8 in a last panel of three intervals) and Boole's.
     spline
-        Panels of eight intervals, each with its cubic spline (not a knot next to the ends): exact for cubics, of fourth
-        order, and calm where neighbouring intervals differ in length, where Simpson's weights grow and change sign.
+        Panels of eight intervals, each with its cubic spline (not a knot next to the ends): exact for cubics and of
+        fourth order on uneven times too, where Simpson's rule is of third.
     gauss_lobatto
         One panel, the polynomial through all slices: for times of `observation_times`, which crowd at the ends.
 
@@ -60,6 +60,12 @@ def panels(times: npt.ArrayLike, rule: str) -> list[Panel]:
     count = max(1, intervals // width)
     edges = [k * width for k in range(count)] + [intervals]
     return [Panel(a, b, weights(t[a : b + 1])) for a, b in itertools.pairwise(edges)]
+
+
+def growth(times: npt.ArrayLike, rule: str) -> float:
+    """Return the sum of the sizes of all weights over the duration: 1 where none is negative."""
+    t = np.asarray(times, dtype=np.float64)
+    return float(sum(np.abs(p.weights).sum() for p in panels(t, rule)) / (t[-1] - t[0]))
 
 
 def observation_times(horizon: float, count: int, rule: str, step: float) -> Array:
@@ -108,8 +114,8 @@ def _spline(t: Array) -> Array:
 
 def _whole_range(t: Array) -> Array:
     weights = _polynomial(t)
-    growth = float(np.abs(weights).sum() / (t[-1] - t[0]))
-    if not growth <= _GROWTH:
+    size = float(np.abs(weights).sum() / (t[-1] - t[0]))
+    if not size <= CALM:
         rule = "gauss_lobatto needs times that crowd at both ends"
-        raise InputError("fit.quadrature", rule, f"weights {growth:.1e} times the duration", 'use "spline"')
+        raise InputError("fit.quadrature", rule, f"weights {size:.1e} times the duration", 'use "spline"')
     return weights
