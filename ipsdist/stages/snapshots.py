@@ -93,8 +93,8 @@ def bridge(
 ) -> Bridged | None:
     """Fit and predict in turn until the answer stands; None when not even a first model can be solved forward.
 
-    ``pairings`` with the dictionary are those of every replica, ``plain`` the equations of the time rule alone, of which
-    the first model is taken. The prediction starts from the first slice's counts, all replicas added.
+    ``pairings`` with the dictionary are those of every replica, ``plain`` the equations of the time rule alone, of
+    which the first model is taken. The prediction starts from the first slice's counts, all replicas added.
     """
     setup, external = setup_of(store), config.potential()
     grid = _model_grid(store, setup)
