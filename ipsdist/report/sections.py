@@ -69,7 +69,8 @@ def terms(result: Mapping[str, Any], data: ReportData) -> Markup:
     dropped = ", ".join(html_name(name) for name in result["dropped"]) or "none"
     parts = [table("Kept terms", columns, rows), paragraph(Markup(f"Dropped: {dropped}."))]
     selection = result["selection"].replace("_", " ")
-    parts.append(paragraph(f"Form: {result['form']}. {result['form_reason']} Selection: {selection}."))
+    reason = str(result["form_reason"]).rstrip(".")
+    parts.append(paragraph(f"Form: {result['form']}. {reason[:1].upper()}{reason[1:]}. Selection: {selection}."))
     runners = [
         [
             Markup(_model(other["terms"], other["coefficients"])),
