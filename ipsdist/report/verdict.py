@@ -54,6 +54,9 @@ def judge(result: Mapping[str, Any], name: Callable[[str], str] = str, text: Cal
     doubts.extend(f"The data cannot tell these terms apart: {group}." for group in groups)
     _condition(result["condition"], doubts, facts)
     doubts.extend(text(warning) for warning in result.get("warnings", ()))
+    if result.get("settled") is False:
+        doubts.append("The slices are far apart, and the answer, solved forward, does not lead to itself.")
+        rank = 2
     level = (_WELL, _CARE, _NOT)[max(rank, 1 if doubts else 0)]
     return Verdict(level, tuple(doubts), tuple(facts))
 

@@ -199,7 +199,8 @@ def _errors(
         true = {name: float(z) for name, z in zip(fit.basis, truth, strict=True) if z != 0.0}
         found["coefficients"] = coefficient_errors(fit, true)
         found["support_correct"] = support_correct([fit.basis[k] for k in fit.terms], true)
-        if equations.energy is None:
+        informed = np.einsum("pkk->k", equations.gram) > 0
+        if equations.energy is None and informed[truth != 0].all():
             found["cramer_rao_ratio"] = cramer_rao_ratio(equations, fit, true, diffusion)
     return found
 

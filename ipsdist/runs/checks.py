@@ -7,6 +7,7 @@ import numpy as np
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
+from ipsdist.numerics.equations.quadrature import panels
 
 __all__ = ["check"]
 
@@ -28,6 +29,15 @@ def check(config: RunConfig, setup: Setup) -> None:
     _density(config, setup)
     _diffusion(config, setup)
     _terms(config, setup)
+    if config.fit.prediction == "on" and (
+        config.form != "action" or config.selection != "best_subset" or setup.dimension > 2
+    ):
+        rule = "on needs the action form, best_subset and one or two dimensions"
+        raise InputError(
+            "fit.prediction", rule, f"{config.form}, {config.selection}, d = {setup.dimension}", 'use "auto"'
+        )
+    if config.form == "action" and config.fit.quadrature != "auto":
+        panels(setup.slice_times, config.fit.quadrature)
 
 
 def _density(config: RunConfig, setup: Setup) -> None:

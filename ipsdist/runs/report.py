@@ -41,11 +41,16 @@ def complete_report(
     fingerprint = text_of({"revision": _REVISION, "keys": values, "needs": needs})
     made = store.record(_RECORD)
     files = [out / "result.json", *([out / "report.html"] if draw else [])]
-    if made is not None and made["fingerprint"] == fingerprint and all(f.exists() for f in files):
+    if (
+        made is not None
+        and made["fingerprint"] == fingerprint
+        and (made["drawn"] or not draw)
+        and all(f.exists() for f in files)
+    ):
         return load(out / "result.json"), True
     observe(Progress("report", 0, 1, "pages"))
     result = _write(store, config, workers, out, draw)
-    store.commit(_RECORD, {"fingerprint": fingerprint, "kernel": prints["kernel"]})
+    store.commit(_RECORD, {"fingerprint": fingerprint, "kernel": prints["kernel"], "drawn": draw})
     observe(Progress("report", 1, 1, "pages"))
     return result, False
 

@@ -27,6 +27,8 @@ from ipsdist.storage import Store
 
 __all__ = ["EQUATIONS", "load_diffusion", "load_equations", "load_pairings", "write_equations"]
 
+_FUNCTIONS = 60
+"""About how many functions the radial basis has at most; tables of two meshes are kept."""
 _PARTS = ("gram", "energy", "laplacian", "work")
 
 
@@ -51,7 +53,8 @@ def _table_bytes(config: RunConfig, setup: Setup) -> int:
     """Bound the tables of the dictionary, which are padded to twice the mesh an axis, and their products on it."""
     terms, d = len(config.dictionary.terms), setup.dimension
     padded = (1 << d) * expected_nodes(setup)
-    return 8 * terms * padded * (2 * d + 4)
+    functions = _FUNCTIONS if has_radial(config, setup) else 0
+    return 8 * (terms * (2 * d + 4) + 2 * functions * (2 * d + 2)) * padded
 
 
 @measured

@@ -20,6 +20,7 @@ from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.base import Payload, Stage, Task, Tick, nothing_shared, setup_of
 from ipsdist.stages.equations import load_diffusion, load_equations, load_pairings, write_equations
+from ipsdist.stages.radial import radial_basis
 from ipsdist.stages.snapshots import TOLERATED, bridge, judged
 from ipsdist.storage import Store
 
@@ -80,6 +81,7 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
         "slice_error": found.slice_error,
         "warnings": list(found.warnings),
         "form_reason": found.reason or config.form_reason,
+        "settled": found.settled,
         "basis": list(fit.basis),
         "terms": list(fit.terms),
         "coefficients": fit.coefficients.tolist(),
@@ -105,6 +107,8 @@ class _Found:
     warnings: tuple[str, ...] = ()
     reason: str = ""
     """Why these equations, in a line."""
+    settled: bool | None = None
+    """Whether a bridged answer, solved forward, leads to itself; None where nothing was bridged."""
 
 
 def _found(store: Store, config: RunConfig, equations: NormalEquations, diffusion: float) -> _Found:
@@ -112,11 +116,12 @@ def _found(store: Store, config: RunConfig, equations: NormalEquations, diffusio
     if config.form != "action":
         return _resolved(config, equations, diffusion, None, ())
     pairings = load_pairings(store)
-    choice = judged(config, store, pairings[0], diffusion)
+    choice = judged(config, store, pairings, diffusion)
     if choice.control:
         bridged = _bridged(store, config, pairings, equations, diffusion, choice)
         if bridged is not None:
             return bridged
+        choice = replace(choice, reason="action form; no prediction could be solved forward")
     told = choice.error if np.isfinite(choice.error) else None
     doubts: tuple[str, ...] = ()
     if not choice.error <= TOLERATED:
@@ -136,7 +141,7 @@ def _bridged(
     """Let a prediction carry the integrals, for the terms that particles do not outrun between two slices."""
     setup, dictionary = setup_of(store), config.terms()
     length = float(np.sqrt(diffusion * np.diff(setup.slice_times).max()))
-    fine = fine_terms(dictionary, float(np.hypot.reduce(np.subtract(setup.grid.upper, setup.grid.lower))), length)
+    fine = fine_terms(dictionary, radial_basis(store).reach, length)
     kept = [k for k in range(len(dictionary)) if k not in fine]
     if not kept:
         return None
@@ -148,12 +153,10 @@ def _bridged(
         return None
     unresolved = tuple(dictionary.names[k] for k in fine)
     doubts = [f"the slices do not resolve {name}: it was left out" for name in unresolved]
-    if not found.settled:
-        doubts.append("the answer, solved forward, does not lead to itself")
     fit = widened(found.fit, dictionary.names, kept)
     error = choice.error if np.isfinite(choice.error) else None
     used = _wide(found.equations, dictionary.names, kept)
-    return _Found(fit, used, True, unresolved, error, tuple(doubts), choice.reason)
+    return _Found(fit, used, True, unresolved, error, tuple(doubts), choice.reason, found.settled)
 
 
 def _wide(equations: NormalEquations, names: tuple[str, ...], kept: list[int]) -> NormalEquations:
@@ -208,7 +211,8 @@ KERNEL = Stage(
     name="kernel",
     unit="fits",
     needs=lambda config: ("equations",),
-    keys=lambda config: {**config.values("fit"), "seed": config.run.seed},
+    # The prediction that bridges distant slices is solved on the density grid, made finer.
+    keys=lambda config: {**config.values("fit", "grid"), "seed": config.run.seed},
     prepare=nothing_shared,
     tasks=_no_tasks,
     do=_nothing,

@@ -57,13 +57,10 @@ def radial_basis(store: Store) -> RadialBasis:
 
 
 def _rule(config: RunConfig, setup: Setup, basis: RadialBasis) -> BlockRule:
-    stride = gram_stride(setup.slices, len(basis), Mesh(setup.spacing, (0,) * setup.dimension, _typical(setup)))
+    side = math.ceil(basis.reach / setup.spacing / math.sqrt(setup.dimension))
+    mesh = Mesh(setup.spacing, (0,) * setup.dimension, (side,) * setup.dimension)
+    stride = gram_stride(setup.slices, len(basis), mesh)
     return block_rule(setup.slice_times, config.form, rule_of(config, setup.slice_times), stride)
-
-
-def _typical(setup: Setup) -> tuple[int, ...]:
-    sides = zip(setup.grid.lower, setup.grid.upper, strict=True)
-    return tuple(math.ceil((b - a) / setup.spacing) + 1 for a, b in sides)
 
 
 def pair_block(store: Store, config: RunConfig, replica: int, block: Block, deposits: Sequence[Deposits]) -> None:
@@ -80,7 +77,7 @@ def pair_block(store: Store, config: RunConfig, replica: int, block: Block, depo
         store.write(path, getattr(part, name), dims=dims.get(name, ("slice", "function")))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _tables(basis: RadialBasis, mesh: Mesh) -> PairTables:
     return pair_tables(basis, mesh)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +39,7 @@ __all__ = ["TOLERATED", "Bridged", "bridge", "joined", "judged", "rule_of"]
 
 TOLERATED = 0.3
 """Largest error of the time rule, in standard errors of the answer, that is left alone."""
+_PARTS = ("gram", "energy", "laplacian", "work")
 _PREDICTED = (1, 2)
 """Dimensions in which the mean-field equation is solved in reasonable time."""
 
@@ -57,28 +59,32 @@ def rule_of(config: RunConfig, times: npt.ArrayLike) -> str:
     return choose_rule(times) if config.fit.quadrature == "auto" else config.fit.quadrature
 
 
-def judged(config: RunConfig, store: Store, pairings: Pairings, diffusion: float) -> Choice:
-    """Return the time rule, its error in standard errors, whether a prediction is to carry the integrals, and why."""
+def judged(config: RunConfig, store: Store, pairings: Sequence[Pairings], diffusion: float) -> Choice:
+    """Return the time rule, its error in standard errors, whether a prediction is to carry the integrals, and why.
+
+    ``pairings`` are those of every replica; they add, and so does what the rule makes of them.
+    """
     setup = setup_of(store)
+    together = Pairings(*(sum(getattr(p, name) for p in pairings) for name in _PARTS))
     told: dict[str, Any] = {
         "basis": config.terms().names,
         "diffusion": diffusion,
-        "particles": setup.particles,
+        "particles": setup.particles * setup.replicas,
         "criterion": config.fit.criterion,
         "max_terms": config.fit.max_terms,
     }
-    choice = choose_form(pairings, setup.slice_times, labelled=setup.labelled, **told)
-    rule = config.fit.quadrature
-    if rule != "auto":
-        error = time_error(pairings, setup.slice_times, rule, **told)
-        reason = f"action form by the rule that fit.quadrature names, {rule}"
-        choice = Choice("action", rule, not error <= TOLERATED, error, reason)
+    rule = rule_of(config, setup.slice_times)
+    if config.fit.quadrature == "auto":
+        choice = choose_form(together, setup.slice_times, labelled=setup.labelled, **told)
+    else:
+        error = time_error(together, setup.slice_times, rule, **told)
+        choice = Choice("action", rule, not error <= TOLERATED, error, f"action form by {rule}, as fit.quadrature says")
     able = setup.dimension in _PREDICTED and config.selection == "best_subset"
     wanted = {"on": True, "off": False, "auto": choice.control}[config.fit.prediction] and able
     if choice.control and not wanted:
-        choice = replace(
-            choice, reason=f"action form; the slices are too far apart for {rule_of(config, setup.slice_times)}"
-        )
+        choice = replace(choice, reason=f"action form; the slices are too far apart for {rule}")
+    elif wanted and (not choice.control or config.fit.quadrature != "auto"):
+        choice = replace(choice, reason=f"action form with a mean-field prediction between the slices, by {rule}")
     return replace(choice, control=wanted)
 
 
@@ -97,7 +103,10 @@ def bridge(
     which the first model is taken. The prediction starts from the first slice's counts, all replicas added.
     """
     setup, external = setup_of(store), config.potential()
-    grid = _model_grid(store, setup)
+    try:
+        grid = _model_grid(store, setup)
+    except RunError:
+        return None
     first = slice_totals(store, setup.replicas, setup.slices, setup.dimension, 0)[0]
     start = starting_density(first.density_weights(), first.mesh, first.particles, grid)
     fine, tables = model_times(setup.slice_times), model_tables(dictionary, grid, external)

@@ -160,3 +160,40 @@ def test_an_old_answer_is_not_shown_as_the_present_one(tmp_path):
     ips.run(write(tmp_path), tmp_path / "out", draw=False)
     ips.fit(tmp_path / "out", sets=['dictionary.terms=["r"]'])
     assert "earlier fit" in runs.info(tmp_path / "out")["answer"][0]
+
+
+def test_a_named_rule_that_does_not_fit_is_refused_first(tmp_path):
+    """gauss_lobatto on many even slices is refused before equations are discarded or config.toml is written."""
+    source = write(tmp_path)
+    ips.run(source, tmp_path / "out", draw=False)
+    before = (tmp_path / "out/config.toml").read_text()
+    with pytest.raises(ips.InputError, match="quadrature"):
+        ips.fit(tmp_path / "out", sets=["fit.quadrature=gauss_lobatto"])
+    assert (tmp_path / "out/config.toml").read_text() == before
+    assert ips.run(source, tmp_path / "out", draw=False).reused[-1] == "report"
+
+
+def test_a_page_follows_its_result(tmp_path):
+    """A report that was written without figures is drawn when figures are asked for."""
+    source = write(tmp_path)
+    ips.run(source, tmp_path / "out")
+    ips.run(source, tmp_path / "out", sets=['dictionary.terms=["r"]'], draw=False)
+    page = (tmp_path / "out/report.html").read_text()
+    again = ips.run(source, tmp_path / "out", sets=['dictionary.terms=["r"]'])
+    assert "report" not in again.reused
+    assert (tmp_path / "out/report.html").read_text() != page
+
+
+def test_concentrated_and_flat_particles_are_learnt_from():
+    """All particles on one node at some slice, and an axis along which nothing moves, break nothing."""
+    random = np.random.default_rng(0)
+    walk = np.cumsum(np.concatenate([np.zeros((1, 400)), 0.3 * random.normal(size=(5, 400))]), axis=0)
+    assert ips.learn(walk, 0.1 * np.arange(6), diffusion=0.9, labelled=False).result["terms"] is not None
+    flat = np.stack([walk + random.normal(size=400), np.zeros_like(walk)], axis=2)
+    assert ips.learn(flat, 0.1 * np.arange(6), diffusion=0.9, labelled=False).result["terms"] is not None
+
+
+def test_prediction_must_be_possible(tmp_path):
+    """A prediction that is asked for where none is made is refused, not ignored."""
+    with pytest.raises(ips.InputError, match=r"`fit\.prediction` on needs the action form, best_subset"):
+        ips.run(write(tmp_path), tmp_path / "out", sets=["fit.prediction=on", "fit.selection=two_phase"])

@@ -153,8 +153,9 @@ class _Flow:
         while left > 0.0:
             change, rate = self.change(u)
             if not rate * left <= self._left:
+                needed = _MOST_EULER_STEPS - self._left + rate * left
                 raise RunError(
-                    f"the mean-field equation would take {rate * left:.1e} time steps: the potential is too steep for "
+                    f"the mean-field equation would take {needed:.1e} time steps: the potential is too steep for "
                     "the grid (use a narrower grid or another kernel)"
                 )
             euler = min(largest, _SAFETY / rate) if rate > 0.0 else largest

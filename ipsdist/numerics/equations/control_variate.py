@@ -20,6 +20,7 @@ import numpy.typing as npt
 import scipy.fft
 
 from ipsdist.model.dictionary import Dictionary
+from ipsdist.model.errors import RunError
 from ipsdist.model.expression import Expression
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.system import Grid
@@ -46,6 +47,8 @@ _PIECES = 200
 """Pieces of the whole span for the model's own integral, in which it is Simpson's."""
 _LEAST_PIECES = 4
 """Of every interval, so that a crowd of early snapshots is resolved as well."""
+_MOST_CELLS = {1: 2**14, 2: 2**18, 3: 2**21}
+"""Of a grid on which the mean-field equation is solved several times."""
 _PER_DEVIATION = {1: 16, 2: 8, 3: 6}
 """Grid points in the smallest standard deviation: eight on the line lose the support of eleven snapshots."""
 _SUBPOINTS = {1: 16, 2: 4, 3: 2}
@@ -91,9 +94,13 @@ def model_grid(grid: Grid, deviations: npt.ArrayLike) -> Grid:
     """Return the grid divided so finely that the prediction's own error does not show; its points are kept.
 
     ``deviations`` (d,) are the standard deviations of the particles along the axes, the smallest of all slices.
+    Raises RunError where that would take too many cells.
     """
-    least = np.asarray(deviations, dtype=np.float64) / _PER_DEVIATION[len(grid.cells)]
-    factors = [max(1, math.ceil(dx / fine)) for dx, fine in zip(grid.spacing, least, strict=True)]
+    widths = np.maximum(np.asarray(deviations, dtype=np.float64), 1e-9 * np.array(grid.spacing))
+    ratios = np.maximum(1.0, np.array(grid.spacing) * _PER_DEVIATION[len(grid.cells)] / widths)
+    if not np.prod(ratios * np.array(grid.cells)) <= _MOST_CELLS[len(grid.cells)]:
+        raise RunError("the particles are too concentrated at some slice for a prediction on the grid")
+    factors = [math.ceil(ratio) for ratio in ratios.tolist()]
     return replace(grid, cells=tuple(n * f for n, f in zip(grid.cells, factors, strict=True)))
 
 

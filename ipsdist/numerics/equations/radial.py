@@ -46,7 +46,7 @@ def occupied(deposits: Sequence[Deposits]) -> list[Deposits]:
     seen = np.stack([d.count for d in deposits]).any(axis=0)
     places = np.nonzero(seen)
     first = [int(p.min()) for p in places]
-    shape = tuple(_rounded_up(int(p.max()) - a + 1) for p, a in zip(places, first, strict=True))
+    shape = tuple(max(2, _rounded_up(int(p.max()) - a + 1)) for p, a in zip(places, first, strict=True))
     taken = [slice(a, a + n) for a, n in zip(first, shape, strict=True)]
     pad = [(0, n - len(range(*t.indices(m)))) for n, t, m in zip(shape, taken, seen.shape, strict=True)]
 
