@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from ipsdist.arrays import to_host
 from ipsdist.config import RunConfig, resolve
 from ipsdist.importers.npz import check_tracks
+from ipsdist.model.errors import InputError
 from ipsdist.runs import pipeline
 from ipsdist.runs.inputs import Inputs
 from ipsdist.runs.pipeline import Options, Outcome
 
 __all__ = ["assemble", "estimate", "fit", "learn", "run", "simulate"]
+
+_OWN = ("diffusion", "labelled", "terms", "cutoff", "settings", "out", "seed", "sets")
+"""Arguments that are not `Options`."""
 
 
 def run(
@@ -107,6 +112,11 @@ def learn(
 
 
 def _options(options: Options | None, how: Mapping[str, Any]) -> Options:
+    known = [field.name for field in fields(Options)]
+    for name in how:
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, *_OWN], n=1, cutoff=0.0)[0]
+            raise InputError(name, "is not a known argument", None, f"did you mean {near}?")
     return replace(options or Options(), **how)
 
 

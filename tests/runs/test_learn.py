@@ -124,3 +124,10 @@ def test_an_import_outlives_its_file(tracks, tmp_path):
     (tmp_path / "tracks.npz").unlink()
     again = ips.run(tmp_path / "own.toml", tmp_path / "out", sets=["fit.criterion=bic"], draw=False)
     assert again.result["terms"] == first.result["terms"]
+
+
+def test_a_mistyped_argument_names_the_nearest(tracks):
+    """A keyword that is none is refused in one line."""
+    times, positions = tracks
+    with pytest.raises(ips.InputError, match=r"`difusion` is not a known argument; did you mean diffusion\?"):
+        ips.learn(positions, times, difusion=2.0)
