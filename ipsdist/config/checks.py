@@ -9,8 +9,6 @@ import numpy as np
 
 from ipsdist.config.sections import (
     DataSection,
-    FitSection,
-    ForceSection,
     GridSection,
     InitialSection,
     NormalSection,
@@ -54,9 +52,9 @@ def required(config: RunConfig) -> None:
         if config.data.file is None:
             rule, fix = 'is required when data.source = "import"', 'for example data.file = "tracks.npz"'
             raise InputError("data.file", rule, "nothing", fix)
-        if system.diffusion is None and not config.data.labelled:
-            fix = "give sigma**2, for example system.diffusion = 2.0; labelled data may leave it out"
-            raise InputError("system.diffusion", "is required when data.labelled = false", "nothing", fix)
+        if system.potential is not None and config.dictionary.potentials:
+            rule, fix = "must not stand beside dictionary.potentials for imported data", "a known one, or one to learn"
+            raise InputError("system.potential", rule, "both", fix)
         return
     if config.data.file is not None:
         rule = 'is read only when data.source = "import"'
@@ -72,8 +70,15 @@ def required(config: RunConfig) -> None:
         raise InputError("initial", "must have one law", "none", fix)
 
 
-def times(time: TimeSection) -> None:
+def times(time: TimeSection, data: DataSection) -> None:
     """Check that the horizon is whole steps, that whole observations fill it, and that positions_at are slice times."""
+    if data.times == "even" and data.slices is not None:
+        rule, fix = 'is read only when data.times is not "even"', 'set data.times = "gauss_lobatto"'
+        raise InputError("data.slices", rule, data.slices, fix)
+    if data.times != "even" and (data.slices is None or data.source == "import"):
+        missing = data.source != "import"
+        rule = f'is required when data.times = "{data.times}"' if missing else "is for simulated particles only"
+        raise InputError("data.slices" if missing else "data.times", rule, data.slices or data.times, "20 is enough")
     if time.horizon is None or time.step is None:
         return
     ratio = time.horizon / time.step
@@ -86,6 +91,17 @@ def times(time: TimeSection) -> None:
         better = time.horizon / max(1, round(ratio))
         got = f"horizon {time.horizon:g} and step {time.step:g}, {ratio:.6g} steps"
         raise InputError("time.step", "must divide time.horizon", got, f"time.step = {better:.12g} would do")
+    if data.times != "even":
+        if time.positions_at:
+            raise InputError("time.positions_at", "needs even slices", f'data.times = "{data.times}"', "leave it out")
+        return
+    _even(time, steps)
+
+
+def _even(time: TimeSection, steps: int) -> None:
+    """Check that whole observations fill the steps, and that positions_at are slice times."""
+    assert time.horizon is not None
+    assert time.step is not None
     if steps % time.observe_every:
         nearest = min(_divisors(steps), key=lambda n: (abs(math.log(n / time.observe_every)), n))
         got = f"{time.observe_every} for {steps} steps"
@@ -152,23 +168,46 @@ def _length(key: str, value: float | tuple[float, ...], dimension: int) -> None:
         raise InputError(key, rule, len(value), "one number stands for all axes")
 
 
-def fit(section: FitSection, force: ForceSection, data: DataSection, dimension: int) -> None:
-    """Check that form, selection, labels and force method go together."""
-    if section.form == "likelihood" and not data.labelled:
+def fit(config: RunConfig) -> None:
+    """Check that form, selection, labels, sigma**2 and force method go together."""
+    section, labelled = config.fit, config.data.labelled
+    if section.form == "likelihood" and not labelled:
         fix = 'use fit.form = "action", which needs no labels'
         raise InputError("fit.form", "must not be likelihood when data.labelled = false", '"likelihood"', fix)
     if section.form == "strong" and section.selection == "best_subset":
         rule = "must not be best_subset for the strong form, which has no likelihood to rank models by"
         fix = 'use fit.form = "action" or fit.selection = "two_phase"'
         raise InputError("fit.selection", rule, '"best_subset"', fix)
-    if force.method == "prefix" and dimension != 1:
+    if config.force.method == "prefix" and config.system.dimension != 1:
         rule = "must not be prefix when system.dimension > 1"
         raise InputError("force.method", rule, '"prefix"', 'use force.method = "mesh"')
+    _diffusion(config)
+    if section.sums == "direct" and config.form in ("strong", "weak"):
+        rule = "must not be direct for the strong and weak forms"
+        raise InputError("fit.sums", rule, f"fit.form = {config.form}", 'use fit.form = "action"')
+
+
+def _diffusion(config: RunConfig) -> None:
+    """Check that sigma**2 is given, or can be estimated by the form."""
+    if config.fit.diffusion == "given" and config.system.diffusion is None:
+        fix = "for example system.diffusion = 2.0"
+        raise InputError("system.diffusion", 'is required when fit.diffusion = "given"', "nothing", fix)
+    if not config.estimates_diffusion:
+        return
+    if config.form == "strong":
+        fix = 'give it, or use fit.form = "action" (labelled) or "weak", which estimate it'
+        raise InputError("system.diffusion", "is required by the strong form", "nothing", fix)
+    if not config.data.labelled and config.form != "weak":
+        fix = 'give sigma**2, for example system.diffusion = 2.0, or leave fit.form on "auto"'
+        raise InputError("system.diffusion", f"is required by the {config.form} form without labels", "nothing", fix)
+    if not config.data.labelled and config.selection != "best_subset":
+        rule, fix = "must be best_subset where sigma**2 is learnt without labels", "give system.diffusion"
+        raise InputError("fit.selection", rule, config.selection, fix)
 
 
 def models(config: RunConfig) -> None:
     """Check that best_subset has not more models to compare than a minute allows."""
-    terms, largest = len(config.dictionary.terms), config.fit.max_terms
+    terms, largest = len(config.unknowns()), config.fit.max_terms
     count = sum(math.comb(terms, k) for k in range(1, min(terms, largest) + 1))
     if config.selection == "best_subset" and count > _MAX_MODELS:
         rule = f"must leave at most {_MAX_MODELS} models to compare"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from ipsdist.config import checks
@@ -28,6 +29,8 @@ from ipsdist.model.errors import InputError
 from ipsdist.model.expression import Expression
 from ipsdist.model.radial import RadialKernel
 from ipsdist.model.system import Grid, InitialLaw, Mixture, Ring, System, Times, Uniform
+from ipsdist.model.unknowns import Unknowns
+from ipsdist.numerics.equations.quadrature import observation_times
 
 __all__ = ["RunConfig"]
 
@@ -70,14 +73,16 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
         checks.required(self)
-        checks.times(self.time)
+        checks.times(self.time, self.data)
         checks.initial(self.initial, self.system.dimension)
         checks.grid(self.grid, self.system.dimension)
-        checks.fit(self.fit, self.force, self.data, self.system.dimension)
-        checks.models(self)
+        checks.fit(self)
+        if self.data.source != "import":
+            self.times()
         self.kernel()
         checks.potential(self.potential(), self.system.dimension)
-        self.terms()
+        self.assembled()
+        checks.models(self)
         return self
 
     # --- values of the model -------------------------------------------------------------------------------------
@@ -110,7 +115,11 @@ class RunConfig(Section):
         """Return the times of a simulation; raises InputError where the run file has none (imported data)."""
         if self.time.horizon is None or self.time.step is None:
             raise InputError(f"time.{'horizon' if self.time.horizon is None else 'step'}", "is required", "nothing")
-        return Times(self.time.horizon, self.time.step, self.time.observe_every)
+        horizon, step, rule = self.time.horizon, self.time.step, self.data.times
+        if rule == "even" or self.data.slices is None:
+            return Times(horizon, step, self.time.observe_every)
+        chosen = np.rint(observation_times(horizon, self.data.slices, rule, step) / step).astype(np.int64)
+        return Times(horizon, step, self.time.observe_every, tuple(chosen.tolist()))
 
     def density_grid(self) -> Grid | None:
         """Return the grid of densities, or None where it is to be chosen from the particles."""
@@ -130,20 +139,43 @@ class RunConfig(Section):
             return Uniform(checks.vector(law.uniform.lower, d), checks.vector(law.uniform.upper, d))
         return None if law.ring is None else Ring(law.ring.radius, law.ring.variance)
 
+    def known(self) -> Expression | None:
+        """Return the potential that the fit is told; None for none, and where it has to learn one."""
+        return None if self.dictionary.potentials else self.potential()
+
     def terms(self) -> Dictionary:
         """Return the dictionary."""
         return Dictionary.parse(self.dictionary.terms, self.dictionary.cutoff)
 
+    def assembled(self) -> Dictionary:
+        """Return the dictionary that the equations are assembled for; others follow from the radial equations."""
+        texts = self.dictionary.assembled
+        return self.terms() if texts is None else Dictionary.parse(texts, self.dictionary.cutoff)
+
+    def unknowns(self) -> Unknowns:
+        """Return everything that the fit may learn about the drift."""
+        own = self.dictionary
+        return Unknowns.parse(self.terms(), own.potentials, own.drift, self.system.dimension)
+
+    @property
+    def estimates_diffusion(self) -> bool:
+        """Whether sigma**2 is learnt from the data."""
+        return self.fit.diffusion == "estimate" or (self.fit.diffusion == "auto" and self.system.diffusion is None)
+
     @property
     def form(self) -> str:
         """The form of the normal equations, auto resolved."""
-        return "action" if self.fit.form == "auto" else self.fit.form
+        if self.fit.form != "auto":
+            return self.fit.form
+        return "weak" if self.estimates_diffusion and not self.data.labelled else "action"
 
     @property
     def form_reason(self) -> str:
         """Why this form, in a sentence."""
         if self.fit.form != "auto":
             return "named by fit.form"
+        if self.form == "weak":
+            return "weak form: without labels, sigma**2 is learnt with the kernel from moments of test functions"
         return "default: the likelihood of the density itself, its energy term exact whatever the distance of slices"
 
     @property

@@ -131,7 +131,14 @@ class DataSection(Section):
     )
     file: str | None = _key(None, "file of imported particles: times (T,), positions (T, N, d)", _PATH, '"tracks.npz"')
     labelled: bool = _key(True, "a particle keeps its index from slice to slice", _BOOL)
-    times: Literal["even"] = _key("even", "how the slices lie in time", 'must be "even"')
+    times: Literal["even", "gauss_lobatto", "chebyshev"] = _key(
+        "even",
+        "times of the slices: every time.observe_every steps, or data.slices times that crowd at both ends",
+        _one_of("even", "gauss_lobatto", "chebyshev"),
+    )
+    slices: Annotated[int, Field(ge=2)] | None = _key(
+        None, "number of slices when data.times is not even", "must be a whole number of at least 2", "20"
+    )
 
 
 class GridSection(Section):
@@ -183,13 +190,38 @@ class DictionarySection(Section):
     cutoff: Positive | None = _key(
         None, "distance inside which terms that are unbounded at 0 are frozen (length)", _POSITIVE, "0.05"
     )
+    potentials: tuple[str, ...] = _key(
+        (),
+        "candidate terms of an unknown external potential V(x, y, z); system.potential is then the truth, not told",
+        "must be a list of formulas in quotes",
+        '["x", "x**2/2"]',
+    )
+    drift: bool = _key(False, "learn a constant drift along every axis as well", _BOOL)
+    assembled: tuple[str, ...] | None = _key(
+        None,
+        "set by `ipsdist fit` when it changes terms: those that were assembled; absent for the terms themselves",
+        "must be a list of formulas in quotes",
+        '["1", "r", "r**2"]',
+    )
 
 
 class FitSection(Section):
     """How slices become a kernel (docs/method.md, sections 4 and 5)."""
 
-    form: Literal["auto", "strong", "likelihood", "action"] = _key(
-        "auto", "form of the normal equations; auto is action", _one_of("auto", "strong", "likelihood", "action")
+    form: Literal["auto", "strong", "weak", "likelihood", "action"] = _key(
+        "auto",
+        "form of the normal equations; auto is action, or weak where sigma**2 has to come from unlabelled slices",
+        _one_of("auto", "strong", "weak", "likelihood", "action"),
+    )
+    diffusion: Literal["auto", "given", "estimate"] = _key(
+        "auto",
+        "sigma**2 as system.diffusion says, or estimated; auto estimates it where it is not given",
+        _one_of("auto", "given", "estimate"),
+    )
+    sums: Literal["auto", "mesh", "direct"] = _key(
+        "auto",
+        "how the equations sum over pairs: on the force mesh, or particle by particle (auto: up to 1000 particles)",
+        _one_of("auto", "mesh", "direct"),
     )
     selection: Literal["auto", "two_phase", "best_subset"] = _key(
         "auto",

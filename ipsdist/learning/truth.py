@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ipsdist.model.dictionary import Dictionary
+from ipsdist.model.expression import Expression
 from ipsdist.model.radial import RadialKernel
+from ipsdist.model.unknowns import Field
 
-__all__ = ["true_coefficients"]
+__all__ = ["true_coefficients", "true_fields"]
 
 _RADII = np.array([0.013, 0.11, 0.37, 0.71, 1.3, 1.9, 2.6, 3.4])
 _EQUAL = 1e-10
@@ -33,6 +35,21 @@ def true_coefficients(kernel: RadialKernel, dictionary: Dictionary) -> npt.NDArr
             return None
         coefficients[matches[0]] += ratios[matches[0]]
     return coefficients
+
+
+def true_fields(potential: Expression | None, fields: Sequence[Field]) -> npt.NDArray[np.float64] | None:
+    """Return the coefficients with sum_l z_l V_l = V up to a constant; None when V is no such sum."""
+    if potential is None or not fields:
+        return None if potential is not None else np.zeros(len(fields))
+    axes = potential.variables
+    points = [np.sqrt(2.0 + axis) * np.cos(np.arange(24) * (1.0 + axis)) for axis in range(len(axes))]
+    target = np.concatenate([potential.derivative(a)(*points) for a in axes])
+    columns = np.stack([np.concatenate([f.potential.derivative(a)(*points) for a in axes]) for f in fields], axis=1)
+    z = np.linalg.lstsq(columns, target, rcond=None)[0]
+    left = np.abs(columns @ z - target).max()
+    if not left <= _EQUAL * max(np.abs(target).max(), np.finfo(np.float64).tiny):
+        return None
+    return np.where(np.abs(z) * np.abs(columns).max(axis=0) > _EQUAL * np.abs(target).max(), z, 0.0)
 
 
 def _summands(kernel: RadialKernel) -> Sequence[RadialKernel]:

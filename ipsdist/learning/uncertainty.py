@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from ipsdist.model.fit import Fit
 from ipsdist.model.normal_equations import NormalEquations
 
-__all__ = ["BLOCKS", "condition", "covariance", "inverse_gram", "sandwich"]
+__all__ = ["BLOCKS", "condition", "covariance", "inverse_gram", "sandwich", "with_diffusion_error"]
 
 Array = npt.NDArray[np.float64]
 
@@ -75,3 +77,17 @@ def covariance(
         return sandwich(equations, terms, coefficients)
     kept = list(terms)
     return diffusion * inverse_gram(equations.gram.sum(axis=0)[np.ix_(kept, kept)])
+
+
+def with_diffusion_error(fit: Fit, equations: NormalEquations, slope: Array, error: float) -> Fit:
+    """Return the fit with what an error of sigma^2 adds to its covariance.
+
+    ``slope`` (M,) is the derivative of the moment by sigma^2, ``error`` the standard error of sigma^2, taken as
+    independent of the moment's own noise (true for labelled displacements: they share only the energy difference).
+    """
+    kept = list(fit.terms)
+    if not kept:
+        return fit
+    gram = equations.gram.sum(axis=0)[np.ix_(kept, kept)]
+    moved = inverse_gram(gram) @ slope[kept] * error
+    return replace(fit, covariance=fit.covariance + np.outer(moved, moved))

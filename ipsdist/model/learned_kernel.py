@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ipsdist.model.dictionary import Dictionary
+from ipsdist.model.errors import InputError
 from ipsdist.model.fit import Fit
+from ipsdist.model.piecewise import piecewise_polynomial
 from ipsdist.model.radial import RadialKernel
 from ipsdist.model.trees import Binary
+
+if TYPE_CHECKING:
+    from scipy.interpolate import PPoly
 
 __all__ = ["LearnedKernel"]
 
@@ -40,8 +46,10 @@ class LearnedKernel:
 
     @classmethod
     def from_fit(cls, fit: Fit, dictionary: Dictionary) -> LearnedKernel:
-        """Return the kernel that a selection over this dictionary found."""
-        return cls(tuple(dictionary.terms[k] for k in fit.terms), fit.coefficients, fit.covariance)
+        """Return the kernel that a selection found; columns of the fit beyond the dictionary are not the kernel's."""
+        rows = [n for n, k in enumerate(fit.terms) if k < len(dictionary)]
+        terms = tuple(dictionary.terms[fit.terms[n]] for n in rows)
+        return cls(terms, fit.coefficients[rows], fit.covariance[np.ix_(rows, rows)])
 
     @property
     def standard_errors(self) -> Array:
@@ -77,6 +85,24 @@ class LearnedKernel:
         half = NormalDist().inv_cdf(0.5 + 0.5 * level) * np.sqrt(np.maximum(variance, 0.0))
         return value, value - half, value + half
 
+    def to_ppoly(self, reach: float, tolerance: float = 1e-8) -> PPoly:
+        """Return phi on 0 <= r <= ``reach`` (length) as a ``scipy.interpolate.PPoly`` of degree 8, nan beyond.
+
+        It is within ``tolerance`` times the largest |phi| there. Its breaks include the cut-offs, and the float after
+        the end of every piece: SciPy's intervals hold their lower ends, pieces their upper ones, so that kinks and
+        jumps stay exactly where they are.
+
+        Raises InputError for a reach or a tolerance that is not positive, a reach at which phi is not finite, and a
+        tolerance that is not reached.
+        """
+        if not 0 < reach < math.inf:
+            raise InputError("reach", "must be a positive distance", reach, "use the largest distance of a pair")
+        if not 0 < tolerance < math.inf:
+            raise InputError("tolerance", "must be a positive number", tolerance, "1e-8 is the usual choice")
+        breaks = {b for term in self.terms for b in _breaks(term) if b < reach}
+        with np.errstate(over="ignore", invalid="ignore"):  # told by the error
+            return piecewise_polynomial(self, [0.0, *sorted(breaks), float(reach)], tolerance)
+
     @property
     def text(self) -> str:
         """The formula with all digits of the coefficients, "3.003*r**2 - 0.5*r"; it parses where no term has pieces."""
@@ -111,6 +137,14 @@ class LearnedKernel:
         for coefficient, column in zip(self.coefficients, columns, strict=True):
             total = total + coefficient * column
         return total
+
+
+def _breaks(term: RadialKernel) -> list[float]:
+    """Return where a term may have a kink (its cut-off) or just have jumped (the float after the end of a piece)."""
+    breaks = [math.nextafter(upto, math.inf) for upto, _ in term.pieces[:-1]]
+    if term.cutoff is not None and term.pieces[0][1].unbounded_at_zero():
+        breaks.append(term.cutoff)
+    return breaks
 
 
 def _needs_brackets(term: RadialKernel) -> bool:

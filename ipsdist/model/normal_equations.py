@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NormalEquations"]
+__all__ = ["DIFFUSION", "NormalEquations"]
 
 Array = npt.NDArray[np.float64]
+
+DIFFUSION = "sigma^2"
+"""Name of the column of an unknown sigma**2, the last of a basis."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,28 @@ class NormalEquations:
         if p.shape != (len(self.basis), len(basis)):
             raise ValueError(f"`matrix` must be {(len(self.basis), len(basis))}; got {p.shape}")
         return replace(self, basis=tuple(basis), gram=p.T @ self.gram @ p, moment=self.moment @ p)
+
+    def profiled(self, columns: Sequence[int]) -> NormalEquations:
+        """Return the equations of the other terms when these are free: their total (one panel), a Schur complement.
+
+        The energy, where there is one, becomes that of the misfit which is left.
+        """
+        one, free = self.total(), sorted(columns)
+        rest = [k for k in range(len(self.basis)) if k not in free]
+        scale = np.sqrt(np.maximum(np.diag(one.gram[0])[free], np.finfo(np.float64).tiny))
+        inner = one.gram[0][np.ix_(free, free)] / np.outer(scale, scale)
+        across, target = one.gram[0][np.ix_(free, rest)] / scale[:, None], one.moment[0][free] / scale
+        moved = np.linalg.pinv(inner, rcond=1e-12, hermitian=True) @ np.column_stack([across, target])
+        gram = one.gram[0][np.ix_(rest, rest)] - across.T @ moved[:, :-1]
+        moment = one.moment[0][rest] - across.T @ moved[:, -1]
+        energy = None if one.energy is None else one.energy - target @ moved[:, -1]
+        return replace(
+            one,
+            basis=tuple(self.basis[k] for k in rest),
+            gram=0.5 * (gram + gram.T)[None],
+            moment=moment[None],
+            energy=energy,
+        )
 
     def misfit(self, coefficients: npt.ArrayLike) -> Array:
         """Return E_n(z) = z'A_n z - 2 b_n'z + c_n of every panel (P,); c_n counts as 0 where the form has none."""

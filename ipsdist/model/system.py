@@ -32,11 +32,13 @@ class System:
 
 @dataclass(frozen=True)
 class Times:
-    """Even observation: every ``observe_every`` steps of length ``step`` up to ``horizon``."""
+    """Observation every ``observe_every`` steps of length ``step`` up to ``horizon``, or at ``chosen`` steps."""
 
     horizon: float
     step: float
     observe_every: int
+    chosen: tuple[int, ...] | None = None
+    """Steps of the slices, increasing, from 0 to the last; None for even slices."""
 
     @property
     def steps(self) -> int:
@@ -46,11 +48,19 @@ class Times:
     @property
     def slices(self) -> int:
         """Number of observed times, the first included."""
-        return self.steps // self.observe_every + 1
+        return self.steps // self.observe_every + 1 if self.chosen is None else len(self.chosen)
+
+    def slice_steps(self) -> npt.NDArray[np.int64]:
+        """Return the steps of the slices (slices,)."""
+        if self.chosen is None:
+            return np.arange(self.slices, dtype=np.int64) * self.observe_every
+        return np.array(self.chosen, dtype=np.int64)
 
     def slice_times(self) -> npt.NDArray[np.float64]:
         """Return the observed times (slices,)."""
-        return np.arange(self.slices, dtype=np.float64) * (self.observe_every * self.step)
+        if self.chosen is None:
+            return np.arange(self.slices, dtype=np.float64) * (self.observe_every * self.step)
+        return self.slice_steps() * self.step
 
 
 @dataclass(frozen=True)

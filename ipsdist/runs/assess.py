@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,12 @@ from ipsdist.config import RunConfig
 from ipsdist.learning.band import KernelBand, kernel_band
 from ipsdist.learning.energy import free_energies, source_normalisation
 from ipsdist.learning.errors import coefficient_errors, cramer_rao_ratio, kernel_relative_l2, support_correct
-from ipsdist.learning.truth import true_coefficients
+from ipsdist.learning.truth import true_coefficients, true_fields
 from ipsdist.learning.wasserstein import data_loss, wasserstein2
 from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.fit import Fit
 from ipsdist.model.learned_kernel import LearnedKernel
+from ipsdist.model.learned_potential import LearnedPotential
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.radial import RadialKernel
 from ipsdist.model.setup import Setup
@@ -27,6 +27,7 @@ from ipsdist.numerics.densities.meanfield import solve_mean_field
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import slice_blocks
 from ipsdist.stages.densities import slice_totals
+from ipsdist.stages.outside import Outside
 from ipsdist.stages.radial import has_radial, load_radial, radial_basis
 from ipsdist.stages.snapshots import TOLERATED
 from ipsdist.storage import Store
@@ -72,23 +73,32 @@ class Assessment:
     """What should lower the reader's trust, one sentence each."""
 
 
+@dataclass(frozen=True)
+class _Law:
+    """An interaction and a potential from outside, with which densities are predicted."""
+
+    name: str
+    kernel: RadialKernel | LearnedKernel
+    external: Outside
+
+
 def assess(
     store: Store, config: RunConfig, fit: Fit, learnt: LearnedKernel, equations: NormalEquations, diffusion: float
 ) -> Assessment:
     """Compare what was learnt with the data and, where it is known, with the truth."""
     setup = setup_of(store)
+    laws = _laws(config, fit, learnt)
     grid = setup.grid
     every = setup.slice_times
     looks = np.unique(np.linspace(0, len(every) - 1, min(_LOOKS, len(every))).round().astype(np.intp))
     densities = store.read("densities/density")[looks]
     kernel = config.kernel()
-    truth = None if kernel is None else true_coefficients(kernel, config.terms())
+    truth = _truth(config)
     radii, rho = _distances(store, setup)
     band = learnt.band(radii)
     warnings: list[str] = []
     predicted = [
-        None if law is None else _predict(densities[0], grid, law, diffusion, every[looks], config, warnings)
-        for law in (kernel, learnt)
+        None if law is None else _predict(densities[0], grid, law, diffusion, every[looks], warnings) for law in laws
     ]
     return Assessment(
         looks=looks,
@@ -104,7 +114,7 @@ def assess(
         truth=truth,
         errors=_errors(kernel, truth, fit, learnt, equations, diffusion, radii, rho),
         wasserstein=_wasserstein(densities, predicted[1], grid, every[looks]),
-        energy=_energies(densities, predicted, grid, (kernel, learnt), diffusion, every[looks], config),
+        energy=_energies(densities, predicted, grid, laws, diffusion, every[looks]),
         data_loss=None if predicted[1] is None else data_loss(densities, predicted[1]),
         warnings=tuple(warnings) + _outside(store, setup),
     )
@@ -118,8 +128,11 @@ def _free_band(store: Store, config: RunConfig, radii: Array, diffusion: float) 
     if far or not has_radial(config, setup):
         return None
     basis = radial_basis(store)
+    equations = load_radial(store, config, diffusion)
+    if len(equations.basis) > len(basis):
+        equations = equations.profiled(range(len(basis), len(equations.basis)))
     return kernel_band(
-        load_radial(store, config, diffusion),
+        equations,
         basis,
         diffusion,
         np.minimum(radii, basis.reach),
@@ -153,27 +166,37 @@ def _distances(store: Store, setup: Setup) -> tuple[Array, Array]:
     return radii, np.mean([np.interp(radii, r, p, right=0.0) for r, p in pairs], axis=0)
 
 
-def _predict(
-    first: Array,
-    grid: Grid,
-    kernel: RadialKernel | LearnedKernel,
-    diffusion: float,
-    times: Array,
-    config: RunConfig,
-    warnings: list[str],
-) -> Array | None:
-    """Return the mean-field densities (T, points...) that follow the data's first one under a kernel.
+def _truth(config: RunConfig) -> Array | None:
+    """Return the true coefficients (M,) of all unknowns; None where there are none to know."""
+    kernel, unknowns = config.kernel(), config.unknowns()
+    if kernel is None:
+        return None
+    terms = true_coefficients(kernel, unknowns.dictionary)
+    fields = true_fields(None if config.known() is not None else config.potential(), unknowns.fields)
+    return None if terms is None or fields is None else np.concatenate([terms, fields])
+
+
+def _laws(config: RunConfig, fit: Fit, learnt: LearnedKernel) -> tuple[_Law | None, _Law]:
+    """Return the true law, None where it is unknown, and the learnt one."""
+    kernel, unknowns = config.kernel(), config.unknowns()
+    outside = LearnedPotential.from_fit(fit, unknowns) if unknowns.fields else None
+    return (
+        None if kernel is None else _Law("true", kernel, Outside(config.potential(), None)),
+        _Law("learnt", learnt, Outside(config.known(), outside)),
+    )
+
+
+def _predict(first: Array, grid: Grid, law: _Law, diffusion: float, times: Array, warnings: list[str]) -> Array | None:
+    """Return the mean-field densities (T, points...) that follow the data's first one under a law.
 
     None, and a warning, for a kernel too wild for the grid: an answer that predicts nothing is still an answer to show.
     """
     start = np.maximum(first, 0.0)
     start = start / (start.sum() * np.prod(grid.spacing))
-    external = config.potential()
     try:
-        return solve_mean_field(start, grid, kernel.potential, diffusion, times - times[0], external=external)
+        return solve_mean_field(start, grid, law.kernel.potential, diffusion, times - times[0], external=law.external)
     except (InputError, RunError) as error:
-        which = "learnt" if isinstance(kernel, LearnedKernel) else "true"
-        warnings.append(f"no prediction with the {which} kernel: {error}")
+        warnings.append(f"no prediction with the {law.name} kernel: {error}")
         return None
 
 
@@ -200,7 +223,7 @@ def _errors(
         found["coefficients"] = coefficient_errors(fit, true)
         found["support_correct"] = support_correct([fit.basis[k] for k in fit.terms], true)
         informed = np.einsum("pkk->k", equations.gram) > 0
-        if equations.energy is None and informed[truth != 0].all():
+        if equations.energy is None and informed[np.flatnonzero(truth)].all():
             found["cramer_rao_ratio"] = cramer_rao_ratio(equations, fit, true, diffusion)
     return found
 
@@ -216,30 +239,30 @@ def _energies(
     data: Array,
     predicted: list[Array | None],
     grid: Grid,
-    kernels: tuple[RadialKernel | None, LearnedKernel],
+    laws: tuple[_Law | None, _Law],
     diffusion: float,
     times: Array,
-    config: RunConfig,
 ) -> dict[str, Any]:
-    """Free energies of data, truth and learnt kernel. The data's uses the true Phi where known, else the learnt one."""
-    true, learnt = kernels
-    of_data = learnt.potential if true is None else true.potential
-    external = config.potential()
+    """Free energies of data, truth and learnt law. The data's uses the true one where known, else the learnt one."""
+    true, learnt = laws
+    of_data = learnt if true is None else true
 
-    def curve(densities: Array | None, potential: Callable[[Array], Array]) -> Array | None:
-        return None if densities is None else free_energies(densities, grid, diffusion, potential, external)
+    def curve(densities: Array | None, law: _Law) -> Array | None:
+        if densities is None:
+            return None
+        return free_energies(densities, grid, diffusion, law.kernel.potential, law.external)
 
-    def source(densities: Array | None, potential: Callable[[Array], Array]) -> Array | None:
-        return None if densities is None else source_normalisation(densities, grid, potential)
+    def source(densities: Array | None, law: _Law) -> Array | None:
+        return None if densities is None else source_normalisation(densities, grid, law.kernel.potential)
 
     return {
         "times": times,
         "data": curve(data, of_data),
         "true": curve(predicted[0], of_data),
-        "learnt": curve(predicted[1], learnt.potential),
+        "learnt": curve(predicted[1], learnt),
         "source_normalisation": {
             "data": source(data, of_data),
             "true": source(predicted[0], of_data),
-            "learnt": source(predicted[1], learnt.potential),
+            "learnt": source(predicted[1], learnt),
         },
     }

@@ -12,7 +12,6 @@ from ipsdist.numerics.equations.quadrature import panels
 __all__ = ["check"]
 
 _LARGEST = 1e100
-_EVEN = 1e-6
 _FEWEST_SLICES = 5
 """Slices that the estimate of sigma^2 needs."""
 
@@ -55,17 +54,10 @@ def _density(config: RunConfig, setup: Setup) -> None:
 
 
 def _diffusion(config: RunConfig, setup: Setup) -> None:
-    """sigma^2 that is not given is estimated from the displacements of labelled, even slices."""
-    if config.system.diffusion is not None:
-        return
-    if config.form == "strong":
-        fix = 'give it, or use fit.form = "action", which estimates it from labelled slices'
-        raise InputError("system.diffusion", "is required by the strong form", "nothing", fix)
-    gaps = np.diff(setup.slice_times)
-    if setup.slices < _FEWEST_SLICES or np.ptp(gaps) > _EVEN * gaps.mean():
-        what = f"{setup.slices} slices" + ("" if setup.slices < _FEWEST_SLICES else " at uneven times")
-        rule = f"is estimated from at least {_FEWEST_SLICES} even slices only"
-        raise InputError("system.diffusion", rule, what, "give it (learn: diffusion=)")
+    """sigma^2 that is not given takes some slices to estimate."""
+    if config.estimates_diffusion and setup.slices < _FEWEST_SLICES:
+        rule = f"is estimated from at least {_FEWEST_SLICES} slices only"
+        raise InputError("system.diffusion", rule, f"{setup.slices} slices", "give it (learn: diffusion=)")
 
 
 def _terms(config: RunConfig, setup: Setup) -> None:

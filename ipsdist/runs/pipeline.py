@@ -14,6 +14,7 @@ from ipsdist.runs import directory
 from ipsdist.runs.checks import check
 from ipsdist.runs.fingerprints import fingerprints
 from ipsdist.runs.inputs import Inputs, known_digests, read_inputs, write_inputs
+from ipsdist.runs.refit import by_projection
 from ipsdist.runs.report import complete_report
 from ipsdist.runs.setup import prepare, seen_grid, with_grid
 from ipsdist.runtime.executor import Executor, make_executor
@@ -141,5 +142,8 @@ def redo(out: Path, stage: str, sets: Sequence[str] = (), options: Options | Non
 
     Stages before it are completed when they are missing.
     """
-    config = resolve(directory.configured(out), sets)
+    before = directory.configured(out)
+    config = resolve(before, sets)
+    if stage == KERNEL.name:
+        config = by_projection(out, resolve(before), config)
     return run(config, out, options, upto=stage, again=stage)

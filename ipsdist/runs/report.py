@@ -16,8 +16,7 @@ from ipsdist.runs.fingerprints import text_of
 from ipsdist.runs.result import report_data, result_of
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.runtime.threads import single_threaded
-from ipsdist.stages.equations import load_diffusion
-from ipsdist.stages.kernel import load_fit, load_used_equations
+from ipsdist.stages.kernel import load_diffusion, load_fit, load_used_equations
 from ipsdist.storage import Store
 
 __all__ = ["complete_report"]

@@ -12,6 +12,8 @@ import numpy as np
 from ipsdist.config import RunConfig
 from ipsdist.model.fit import Fit
 from ipsdist.model.learned_kernel import LearnedKernel
+from ipsdist.model.learned_potential import LearnedPotential
+from ipsdist.model.normal_equations import DIFFUSION
 from ipsdist.numerics.equations.diffusion import Diffusion
 from ipsdist.report.data import ReportData
 from ipsdist.runs.assess import Assessment
@@ -47,10 +49,11 @@ def result_of(
         "form": config.form,
         "form_reason": (store.record("kernel/done") or {}).get("form_reason", config.form_reason),
         "selection": fit.selection,
-        "terms": _terms(fit),
-        "dropped": list(fit.dropped),
+        "terms": _terms(fit, config),
+        "dropped": [name for name in fit.dropped if name != DIFFUSION],
         "confounded": [],
         "kernel": learnt.text,
+        "potential": LearnedPotential.from_fit(fit, config.unknowns()).text if config.unknowns().fields else None,
         "diffusion": {"value": diffusion.value, "standard_error": diffusion.standard_error},
         "breakpoints": [],
         "breakpoint_roads": None,
@@ -162,17 +165,19 @@ def _warnings(store: Store) -> list[str]:
     return found
 
 
-def _terms(fit: Fit) -> list[dict[str, Any]]:
+def _terms(fit: Fit, config: RunConfig) -> list[dict[str, Any]]:
+    kinds = config.unknowns().kinds
     rows = zip(fit.terms, fit.coefficients, fit.standard_errors, strict=True)
     return [
         {
             "name": fit.basis[k],
-            "kind": "kernel",
+            "kind": kinds[k],
             "coefficient": float(z),
             "standard_error": float(error),
             "interval95": [float(z - 1.959963984540054 * error), float(z + 1.959963984540054 * error)],
         }
         for k, z, error in rows
+        if fit.basis[k] != DIFFUSION
     ]
 
 

@@ -17,7 +17,9 @@ from ipsdist.model.setup import Setup
 from ipsdist.storage import Store
 
 __all__ = [
+    "TWO_APART",
     "Block",
+    "block_group",
     "block_mesh",
     "block_record",
     "common_mesh",
@@ -28,6 +30,7 @@ __all__ = [
     "slice_bytes",
 ]
 
+TWO_APART = "squared_move_two_apart"
 _LENGTH = {1: 64, 2: 16, 3: 2}
 
 
@@ -71,8 +74,18 @@ def block_record(replica: int, block: Block) -> str:
     return f"particles/replica-{replica}.block-{block.number}"
 
 
-def save_block(store: Store, replica: int, block: Block, deposits: Sequence[Deposits], fingerprint: str) -> None:
-    """Write the deposits of a block (one per slice) on their common mesh, and commit its record, which places it."""
+def save_block(
+    store: Store,
+    replica: int,
+    block: Block,
+    deposits: Sequence[Deposits],
+    fingerprint: str,
+    two_apart: Sequence[float] = (),
+) -> None:
+    """Write the deposits of a block (one per slice) on their common mesh, and commit its record, which places it.
+
+    ``two_apart`` are the sums of squared displacements to the slice after the next, NaN where unknown.
+    """
     mesh = reduce(common_mesh, (d.mesh for d in deposits))
     on = [d.on(mesh) for d in deposits]
     group = block_group(replica, block)
@@ -85,6 +98,8 @@ def save_block(store: Store, replica: int, block: Block, deposits: Sequence[Depo
         moves = np.array([-1 if d.squared_move is None else d.squared_move for d in on], dtype=np.int64)
         store.write(f"{group}/flux", flux, dims=("slice", "space", *axes), units=f"spacing/{FLUX_ONE}")
         store.write(f"{group}/squared_move", moves, dims=("slice",), units=f"spacing^2/{MOVE_ONE}")
+        apart = np.array(two_apart, dtype=np.float64)
+        store.write(f"{group}/{TWO_APART}", apart, dims=("slice",), units="length^2")
     placed = {"spacing": mesh.spacing, "lower": list(mesh.lower), "shape": list(mesh.shape)}
     payload = {**placed, "particles": deposits[0].particles, "fingerprint": fingerprint}
     store.commit(block_record(replica, block), payload)

@@ -1,31 +1,28 @@
-"""Equations: every slice paired with the dictionary, then joined to the normal equations of the form."""
+"""Equations: every slice paired with the unknowns, on the workers; the driver joins the pairings to any form."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from ipsdist.config import RunConfig
 from ipsdist.model.dictionary import Dictionary
-from ipsdist.model.expression import Expression
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.setup import Setup
-from ipsdist.numerics.equations.diffusion import Diffusion, richardson
-from ipsdist.numerics.equations.forms.action import action_equations
-from ipsdist.numerics.equations.forms.likelihood import likelihood_equations
 from ipsdist.numerics.equations.forms.strong import strong_equations
 from ipsdist.numerics.equations.pairings import Pairings, pair_slice, stack
-from ipsdist.numerics.equations.tables import ExternalTables, PairTables, external_tables, pair_tables
-from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, setup_of
+from ipsdist.numerics.equations.tables import PairTables, pair_tables
+from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer, setup_of
 from ipsdist.stages.blocks import Block, expected_nodes, load_block, slice_blocks, slice_bytes
+from ipsdist.stages.outside import outside_tables
 from ipsdist.stages.radial import has_radial, make_basis, pair_block
-from ipsdist.stages.snapshots import joined, rule_of
 from ipsdist.storage import Store
 
-__all__ = ["EQUATIONS", "load_diffusion", "load_equations", "load_pairings", "write_equations"]
+__all__ = ["EQUATIONS", "load_pairings", "load_strong", "read_equations", "write_equations"]
 
 _FUNCTIONS = 60
 """About how many functions the radial basis has at most; tables of two meshes are kept."""
@@ -51,7 +48,7 @@ def _blocks(config: RunConfig, setup: Setup) -> list[Block]:
 
 def _table_bytes(config: RunConfig, setup: Setup) -> int:
     """Bound the tables of the dictionary, which are padded to twice the mesh an axis, and their products on it."""
-    terms, d = len(config.dictionary.terms), setup.dimension
+    terms, d = len(config.assembled()), setup.dimension
     padded = (1 << d) * expected_nodes(setup)
     functions = _FUNCTIONS if has_radial(config, setup) else 0
     return 8 * (terms * (2 * d + 4) + 2 * functions * (2 * d + 2)) * padded
@@ -68,33 +65,34 @@ def assemble_block(store: Store, task: Task, tick: Tick) -> Payload:
 
 
 def _pair_block(store: Store, task: Task, tick: Tick) -> None:
-    setup, (replica, number) = setup_of(store), task.index
+    config, setup, (replica, number) = task.config, setup_of(store), task.index
     block = slice_blocks(setup.slices, setup.dimension)[number]
-    potential, slices = task.config.potential(), load_block(store, replica, block)
+    dictionary, slices = config.assembled(), load_block(store, replica, block)
     parts: list[Pairings] = []
     for deposits in slices:
-        tables, external = _tables(task.config.terms(), potential, deposits.mesh)
-        parts.append(pair_slice(deposits, tables, external))
+        mesh = deposits.mesh
+        parts.append(pair_slice(deposits, _tables(dictionary, mesh), outside_tables(store, config, mesh)))
         tick(len(parts))
-    if has_radial(task.config, setup):
-        pair_block(store, task.config, replica, block, slices)
+    if has_radial(config, setup):
+        pair_block(store, config, replica, block, slices)
     whole = stack(parts)
     dims = {"gram": ("slice", "term", "other_term")}
     for name in _PARTS:
-        path = f"equations/replica-{replica}/block-{number}/{name}"
-        store.write(path, getattr(whole, name), dims=dims.get(name, ("slice", "term")))
+        store.write(f"{_group(replica, block)}/{name}", getattr(whole, name), dims=dims.get(name, ("slice", "term")))
 
 
 @lru_cache(maxsize=2)
-def _tables(
-    dictionary: Dictionary, potential: Expression | None, mesh: Mesh
-) -> tuple[PairTables, ExternalTables | None]:
+def _tables(dictionary: Dictionary, mesh: Mesh) -> PairTables:
     """Tabulate once for all slices on one mesh; neighbouring blocks mostly share it."""
-    return pair_tables(dictionary, mesh), None if potential is None else external_tables(potential, mesh)
+    return pair_tables(dictionary, mesh)
+
+
+def _group(replica: int, block: Block) -> str:
+    return f"equations/replica-{replica}/block-{block.number}"
 
 
 def _strong_block(store: Store, task: Task) -> None:
-    setup, number = setup_of(store), task.index[1]
+    config, setup, number = task.config, setup_of(store), task.index[1]
     block = slice_blocks(setup.slices, setup.dimension)[number]
     until = min(block.stop + 1, setup.slices)
     times = setup.slice_times
@@ -102,12 +100,12 @@ def _strong_block(store: Store, task: Task) -> None:
         store.read("densities/density", slice(block.first, until)),
         times[block.first : until],
         setup.grid,
-        task.config.terms(),
-        float(task.config.system.diffusion or 0.0),
+        config.unknowns(),
+        float(config.system.diffusion or 0.0),
         particles=setup.particles * setup.replicas,
-        external=task.config.potential(),
+        external=config.known(),
     )
-    write_equations(store, f"equations/replica-0/block-{number}", equations)
+    write_equations(store, _group(0, block), equations)
 
 
 def write_equations(store: Store, group: str, equations: NormalEquations) -> None:
@@ -118,103 +116,52 @@ def write_equations(store: Store, group: str, equations: NormalEquations) -> Non
         store.write(f"{group}/energy", equations.energy, dims=("panel",))
 
 
-def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
-    """Join slices to panels, replica after replica: the only place where floats of tasks meet, in a fixed order."""
+def read_equations(
+    store: Store, groups: Sequence[str], form: str, basis: tuple[str, ...], particles: int, diffusion: float | None
+) -> NormalEquations:
+    """Read the normal equations of groups, panels one after the other."""
+    names = ["gram", "moment"] + (["energy"] if store.exists(f"{groups[0]}/energy") else [])
+    parts = {name: np.concatenate([store.read(f"{g}/{name}") for g in groups]) for name in names}
+    return NormalEquations(form, basis, parts["gram"], parts["moment"], parts.get("energy"), particles, diffusion)
+
+
+def load_strong(store: Store, config: RunConfig) -> NormalEquations:
+    """Read the equations of the strong form."""
     setup = setup_of(store)
-    blocks = _blocks(config, setup)
-    diffusion = _diffusion(store, config, blocks_of=[b.number for b in blocks])
-    replicas = []
-    for r in range(1 if config.form == "strong" else setup.replicas):
-        groups = [f"equations/replica-{r}/block-{b.number}" for b in blocks]
-        replicas.append(_join(store, config, groups, diffusion.value))
-    equations = joined(replicas)
-    write_equations(store, "equations", equations)
-    return {
-        "form": equations.form,
-        "basis": list(equations.basis),
-        "particles": equations.particles,
-        "equations_diffusion": equations.diffusion,
-        "diffusion": {"value": diffusion.value, "standard_error": diffusion.standard_error},
-    }
+    groups = [_group(0, b) for b in _blocks(config, setup)]
+    particles, diffusion = setup.particles * setup.replicas, float(config.system.diffusion or 0.0)
+    return read_equations(store, groups, "strong", config.unknowns().names, particles, diffusion)
 
 
-def _join(store: Store, config: RunConfig, groups: Sequence[str], diffusion: float) -> NormalEquations:
-    setup = setup_of(store)
-    basis, times, n = config.terms().names, setup.slice_times, setup.particles
-    if config.form == "strong":
-        parts = [[store.read(f"{g}/{name}") for g in groups] for name in ("gram", "moment", "energy")]
-        gram, moment, energy = (np.concatenate(p) for p in parts)
-        return NormalEquations("strong", basis, gram, moment, energy, n * setup.replicas, diffusion)
-    pairings = _read_pairings(store, groups)
-    if config.form == "likelihood":
-        return likelihood_equations(pairings, times, basis=basis, particles=n)
-    return action_equations(
-        pairings, times, basis=basis, diffusion=diffusion, quadrature=rule_of(config, times), particles=n
-    )
-
-
-def _diffusion(store: Store, config: RunConfig, blocks_of: Sequence[int]) -> Diffusion:
-    """Return sigma^2: what the run file says, else the Richardson value of the labelled displacements."""
-    if config.system.diffusion is not None:
-        return Diffusion(float(config.system.diffusion), None)
-    setup = setup_of(store)
-    moves = np.concatenate([store.read(f"particles/replica-0/block-{b}/squared_move") for b in blocks_of])
-    record = store.record("particles/done") or {}
-    return richardson(
-        setup.slice_times,
-        moves[:-1],
-        np.asarray(record["squared_move_two_apart"]),
-        spacing=setup.spacing,
-        particles=setup.particles,
-        dimension=setup.dimension,
-    )
-
-
-def _read_pairings(store: Store, groups: Sequence[str]) -> Pairings:
-    return Pairings(*(np.concatenate([store.read(f"{g}/{name}") for g in groups]) for name in _PARTS))
-
-
-def load_pairings(store: Store) -> list[Pairings]:
-    """Read the pairings of every replica; the strong form has none."""
+def load_pairings(store: Store, config: RunConfig) -> list[Pairings]:
+    """Read the pairings of every replica with the assembled dictionary and the columns outside."""
     setup = setup_of(store)
     blocks = slice_blocks(setup.slices, setup.dimension)
-    return [
-        _read_pairings(store, [f"equations/replica-{r}/block-{b.number}" for b in blocks])
-        for r in range(setup.replicas)
-    ]
+
+    def whole(replica: int, name: str) -> Any:
+        return np.concatenate([store.read(f"{_group(replica, b)}/{name}") for b in blocks])
+
+    return [Pairings(*(whole(r, name) for name in _PARTS)) for r in range(setup.replicas)]
 
 
-def load_equations(store: Store) -> NormalEquations:
-    """Read the normal equations of a store."""
-    record = store.record("equations/done") or {}
-    energy = store.read("equations/energy") if store.exists("equations/energy") else None
-    return NormalEquations(
-        record["form"],
-        tuple(record["basis"]),
-        store.read("equations/gram"),
-        store.read("equations/moment"),
-        energy,
-        record["particles"],
-        record["equations_diffusion"],
-    )
-
-
-def load_diffusion(store: Store) -> Diffusion:
-    """Read sigma^2 with its standard error (None where it was given)."""
-    record = store.record("equations/done") or {}
-    return Diffusion(record["diffusion"]["value"], record["diffusion"]["standard_error"])
+def _keys(config: RunConfig) -> Mapping[str, Any]:
+    """Return what the pairings depend on. How they are joined is the kernel's affair, sigma**2 too (not so: strong)."""
+    dictionary = {**config.values("dictionary")["dictionary"], "assembled": None}
+    known = None if config.known() is None else config.system.potential
+    keys: dict[str, Any] = {"dictionary": {**dictionary, "terms": list(config.assembled().names)}, "potential": known}
+    if config.form == "strong":
+        return {**keys, "form": "strong", "diffusion": config.system.diffusion}
+    return {**keys, "form": "weak" if config.form == "weak" else "pairs"}
 
 
 EQUATIONS = Stage(
     name="equations",
     unit="slices",
     needs=lambda config: ("particles", "densities") if config.form == "strong" else ("particles",),
-    keys=lambda config: {
-        **config.values("dictionary", "fit.quadrature", "system.diffusion", "system.potential"),
-        "form": config.form,
-    },
+    keys=_keys,
     prepare=make_basis,
     tasks=_tasks,
     do=assemble_block,
-    finish=_finish,
+    finish=no_answer,
+    revision=2,
 )

@@ -63,8 +63,8 @@ def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Seq
             for b in blocks
         ]
     steps = config.times().steps
-    # Positions now and at the last slice, a block of deposits twice while it is joined.
-    size = 3 * 8 * n * d + 2 * len(slice_blocks(setup.slices, d)[0]) * slice_bytes(setup)
+    # Positions now, at the last slices and on their way, a block of deposits twice while it is joined.
+    size = 6 * 8 * n * d + 2 * len(slice_blocks(setup.slices, d)[0]) * slice_bytes(setup)
     return [
         Task(store, "particles", f"replica-{r}", fingerprint, config, (r,), float(n) * steps, size)
         for r in range(setup.replicas)
@@ -92,24 +92,26 @@ def _step_replica(store: Store, task: Task, tick: Tick) -> Payload:
         setup.force or "mesh",
         chunk_of(config),
     )
-    blocks = slice_blocks(times.slices, system.dimension)
+    blocks, steps = slice_blocks(times.slices, system.dimension), times.slice_steps()
     done = _committed(store, replica, blocks, task.fingerprint)
     if len(done) == len(blocks):
         return {}
     if done:
-        state = _restored(store, replica, done[-1], times.observe_every, setup.spacing, stepper)
+        state = _restored(store, replica, done[-1], int(steps[done[-1].stop]), setup.spacing, stepper)
     else:
         state = stepper.start(_start(store, config, replica))
     kept = _Kept(store, config, replica)
     for block in blocks[len(done) :]:
-        deposits = []
+        deposits, apart = [], _TwoApart()
         for number in range(block.first, block.stop):
             kept.keep(number, state.positions)
-            last = number == times.slices - 1
-            deposits.append(_observe(stepper, state, 0 if last else times.observe_every, labelled=config.data.labelled))
+            ahead = 0 if number == times.slices - 1 else int(steps[number + 1] - steps[number])
+            apart.see(state.positions if config.data.labelled else None)
+            deposits.append(_observe(stepper, state, ahead, labelled=config.data.labelled))
             tick(float(system.particles) * state.step)
+        apart.see(state.positions if config.data.labelled and block.stop < times.slices else None)
         _save_checkpoint(store, replica, block, state)
-        save_block(store, replica, block, deposits, task.fingerprint)
+        save_block(store, replica, block, deposits, task.fingerprint, apart.sums[: len(deposits)])
         _drop_checkpoint(store, replica, block.number - 2)
     return {}
 
@@ -125,6 +127,25 @@ def _observe(stepper: Stepper, state: State, steps: int, *, labelled: bool) -> D
         return here
     flux, squared = deposit_flux(before, state.positions, state.mesh)
     return replace(here.on(state.mesh), flux=flux, squared_move=squared)
+
+
+class _TwoApart:
+    """Adds up the squared displacements over two intervals, for the slices of one block and the first of the next.
+
+    What would need the slice after that stays unknown (NaN): a resumed run does not have the positions before it.
+    """
+
+    def __init__(self) -> None:
+        self.sums: list[float] = []
+        self._seen: list[Positions] = []
+
+    def see(self, positions: Positions | None) -> None:
+        """Take the positions of the next slice; None without labels."""
+        if positions is not None:
+            if len(self._seen) == 2:
+                self.sums[-2] = float(np.sum((positions - self._seen.pop(0)) ** 2))
+            self._seen.append(positions.copy())
+        self.sums.append(float("nan"))
 
 
 def _start(store: Store, config: RunConfig, replica: int) -> Positions:
@@ -163,13 +184,13 @@ def _save_checkpoint(store: Store, replica: int, block: Block, state: State) -> 
     store.write(f"{group}/mesh", placed, dims=("lower_then_shape",), units="spacing")
 
 
-def _restored(store: Store, replica: int, block: Block, every: int, spacing: float, stepper: Stepper) -> State:
+def _restored(store: Store, replica: int, block: Block, step: int, spacing: float, stepper: Stepper) -> State:
     """Return the state after a committed block, from which the steps go on with the same bits."""
     group = _checkpoint(replica, block.number)
     placed = [int(k) for k in store.read(f"{group}/mesh")]
     d = len(placed) // 2
     mesh = Mesh(spacing, tuple(placed[:d]), tuple(placed[d:]))
-    return stepper.start(store.read(f"{group}/positions"), block.stop * every, mesh)
+    return stepper.start(store.read(f"{group}/positions"), step, mesh)
 
 
 class _Kept:
@@ -195,17 +216,18 @@ def _read_block(store: Store, task: Task) -> Payload:
     corners = [(at(k).min(axis=0), at(k).max(axis=0)) for k in range(block.first, block.stop)]
     lowest, highest = (np.stack(c) for c in zip(*corners, strict=True))
     mesh = Mesh.around(lowest.min(axis=0), highest.max(axis=0), setup.spacing)
-    deposits, two_apart = [], []
+    deposits: list[Deposits] = []
+    two_apart: list[float] = []
     for k in range(block.first, block.stop):
         here = deposit(at(k), mesh)
         if setup.labelled and k + 1 < setup.slices:
             flux, squared = deposit_flux(at(k), at(k + 1), mesh)
             here = replace(here, flux=flux, squared_move=squared)
-        if setup.labelled and k + 2 < setup.slices:
-            two_apart.append(float(np.sum((at(k + 2) - at(k)) ** 2)))
+        known = setup.labelled and k + 2 < setup.slices
+        two_apart.append(float(np.sum((at(k + 2) - at(k)) ** 2)) if known else float("nan"))
         deposits.append(here)
-    save_block(store, 0, block, deposits, task.fingerprint)
-    return {"squared_move_two_apart": two_apart}
+    save_block(store, 0, block, deposits, task.fingerprint, two_apart)
+    return {}
 
 
 class _Window:
@@ -227,19 +249,13 @@ class _Window:
         return self._held[number]
 
 
-def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
-    if config.data.source != "import":
-        return no_answer(store, config, payloads)
-    return {"squared_move_two_apart": [s for p in payloads for s in p["squared_move_two_apart"]]}
-
-
 def _keys(config: RunConfig) -> Mapping[str, Any]:
     """Files enter by the digest of what they hold, not by their name: a moved file changes nothing."""
     if config.data.source == "import":
         return config.values("data.source", "data.labelled", "force", "system.dimension", "dictionary.cutoff")
     law = ("initial.mixture", "initial.uniform", "initial.ring")
     # The mesh spacing resolves the cut-off of the dictionary too.
-    data = ("data.source", "data.labelled", "dictionary.cutoff")
+    data = ("data.source", "data.labelled", "data.times", "data.slices", "dictionary.cutoff")
     return config.values("system", "time", *law, *data, "force", "run.seed", "run.precision")
 
 
@@ -251,5 +267,5 @@ PARTICLES = Stage(
     prepare=nothing_shared,
     tasks=_tasks,
     do=make_particles,
-    finish=_finish,
+    finish=no_answer,
 )

@@ -1,4 +1,4 @@
-"""Radial equations: every slice also paired with a graded basis of the distance, for phi(r) without a dictionary."""
+"""Radial equations: every slice also paired with a graded basis of the distance, for any dictionary and for none."""
 
 from __future__ import annotations
 
@@ -7,32 +7,55 @@ from collections.abc import Sequence
 from functools import lru_cache, reduce
 
 import numpy as np
+import numpy.typing as npt
 
 from ipsdist.config import RunConfig
 from ipsdist.model.deposits import Deposits
+from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.normal_equations import NormalEquations
-from ipsdist.model.radial_basis import RadialBasis
+from ipsdist.model.radial_basis import RadialBasis, project
 from ipsdist.model.setup import Setup
-from ipsdist.numerics.equations.block_rule import BlockRule, block_rule, gram_stride
-from ipsdist.numerics.equations.radial import RadialPairings, occupied, pair_radial, radial_equations, table_mesh
-from ipsdist.numerics.equations.tables import PairTables, external_tables, pair_tables
+from ipsdist.numerics.equations.block_rule import block_rule, gram_slices
+from ipsdist.numerics.equations.pairings import Pairings
+from ipsdist.numerics.equations.radial import (
+    RadialPairings,
+    join_radial,
+    occupied,
+    pair_radial,
+    project_radial,
+    radial_equations,
+    table_mesh,
+)
+from ipsdist.numerics.equations.tables import PairTables, pair_tables
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import Block, block_mesh, common_mesh, slice_blocks
+from ipsdist.stages.outside import outside_names, outside_tables
 from ipsdist.stages.snapshots import rule_of
 from ipsdist.storage import Store
 
-__all__ = ["has_radial", "load_radial", "make_basis", "pair_block", "radial_basis"]
+__all__ = [
+    "HELD",
+    "has_radial",
+    "held",
+    "load_projected",
+    "load_radial",
+    "make_basis",
+    "pair_block",
+    "radial_basis",
+]
 
+HELD = 1e-3
+"""Largest error of a term in the radial basis, relative to its own size nearby, with which it is still projected."""
 _INTERVALS = {1: 32, 2: 24}
 """Knots over the whole distance; three dimensions are left out, where the tables would not fit."""
 _KNOTS = "equations/radial/knots"
 _MARGIN = 6
-_PARTS = ("blocks", "gram", "energy", "laplacian", "work")
+_PARTS = ("made", "gram", "energy", "laplacian", "work")
 
 
 def has_radial(config: RunConfig, setup: Setup) -> bool:
-    """Tell whether a run makes radial equations: in one and two dimensions, for forms that are likelihoods."""
+    """Tell whether a run makes radial equations: in one and two dimensions, for forms that pair particles."""
     return setup.dimension in _INTERVALS and config.form != "strong"
 
 
@@ -56,25 +79,26 @@ def radial_basis(store: Store) -> RadialBasis:
     return RadialBasis(tuple(store.read(_KNOTS).tolist()))
 
 
-def _rule(config: RunConfig, setup: Setup, basis: RadialBasis) -> BlockRule:
-    side = math.ceil(basis.reach / setup.spacing / math.sqrt(setup.dimension))
-    mesh = Mesh(setup.spacing, (0,) * setup.dimension, (side,) * setup.dimension)
-    stride = gram_stride(setup.slices, len(basis), mesh)
-    return block_rule(setup.slice_times, config.form, rule_of(config, setup.slice_times), stride)
-
-
 def pair_block(store: Store, config: RunConfig, replica: int, block: Block, deposits: Sequence[Deposits]) -> None:
     """Pair the slices of a block with the basis and write what the equations need of them."""
     setup, basis = setup_of(store), radial_basis(store)
     boxed = occupied(deposits)
-    mesh, potential = boxed[0].mesh, config.potential()
-    external = () if potential is None else (external_tables(potential, mesh),)
-    weights = _rule(config, setup, basis).gram[:, block.first : block.stop]
-    part = pair_radial(boxed, _tables(basis, table_mesh(mesh)), weights, external)
-    dims = {"blocks": ("panels",), "gram": ("panels", "function", "other_function")}
+    mesh = boxed[0].mesh
+    every = gram_slices(setup.slices)
+    made = every[(every >= block.first) & (every < block.stop)] - block.first
+    write_radial(
+        store,
+        replica,
+        block,
+        pair_radial(boxed, _tables(basis, table_mesh(mesh)), made, outside_tables(store, config, mesh)),
+    )
+
+
+def write_radial(store: Store, replica: int, block: Block, part: RadialPairings) -> None:
+    """Write the pairings of a block with the basis."""
+    dims = {"made": ("made",), "gram": ("made", "function", "other_function")}
     for name in _PARTS:
-        path = f"{_group(replica, block)}/{name}"
-        store.write(path, getattr(part, name), dims=dims.get(name, ("slice", "function")))
+        store.write(f"{_group(replica, block)}/{name}", getattr(part, name), dims=dims.get(name, ("slice", "function")))
 
 
 @lru_cache(maxsize=2)
@@ -86,12 +110,43 @@ def _group(replica: int, block: Block) -> str:
     return f"equations/radial/replica-{replica}/block-{block.number}"
 
 
-def load_radial(store: Store, config: RunConfig, diffusion: float) -> NormalEquations:
-    """Return the radial equations of all replicas added, in their order, over `radial_basis`."""
-    setup, basis = setup_of(store), radial_basis(store)
-    rule, blocks = _rule(config, setup, basis), slice_blocks(setup.slices, setup.dimension)
-    each = []
+def _load(store: Store, replica: int) -> RadialPairings:
+    setup = setup_of(store)
+    blocks = slice_blocks(setup.slices, setup.dimension)
+    return join_radial(
+        [RadialPairings(*(store.read(f"{_group(replica, b)}/{name}") for name in _PARTS)) for b in blocks]
+    )
+
+
+def held(dictionary: Dictionary, basis: RadialBasis) -> npt.NDArray[np.float64]:
+    """Return the error (M,) with which the basis holds each term; above `HELD` a term must be assembled itself."""
+    return project(dictionary, basis)[1]
+
+
+def load_projected(store: Store, config: RunConfig) -> list[Pairings]:
+    """Return the pairings of every replica with the terms (columns outside follow as assembled), particles unseen."""
+    setup, basis, dictionary = setup_of(store), radial_basis(store), config.terms()
+    terms, _ = project(dictionary, basis)
+    found = []
     for replica in range(setup.replicas):
-        parts = [RadialPairings(*(store.read(f"{_group(replica, b)}/{name}") for name in _PARTS)) for b in blocks]
-        each.append(radial_equations(parts, rule, basis=basis.names, diffusion=diffusion, particles=setup.particles))
+        whole = _load(store, replica)
+        outside = whole.energy.shape[1] - len(basis)
+        matrix = np.zeros((len(basis) + outside, len(dictionary) + outside))
+        matrix[: len(basis), : len(dictionary)] = terms
+        matrix[len(basis) :, len(dictionary) :] = np.eye(outside)
+        found.append(project_radial(whole, setup.slice_times, matrix))
+    return found
+
+
+def load_radial(store: Store, config: RunConfig, diffusion: float) -> NormalEquations:
+    """Return the radial equations of all replicas added, in their order, over `radial_basis` and the fields."""
+    setup, basis = setup_of(store), radial_basis(store)
+    form = "likelihood" if config.form == "likelihood" else "action"
+    names = (*basis.names, *outside_names(config))
+    made = gram_slices(setup.slices)
+    rule = block_rule(setup.slice_times, form, rule_of(config, setup.slice_times), made)
+    each = [
+        radial_equations(_load(store, r), rule, basis=names, diffusion=diffusion, particles=setup.particles)
+        for r in range(setup.replicas)
+    ]
     return reduce(lambda a, b: a + b, each)

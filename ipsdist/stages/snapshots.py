@@ -12,13 +12,14 @@ import numpy.typing as npt
 from ipsdist.config import RunConfig
 from ipsdist.learning.choice import Choice, choose_form, choose_rule, time_error
 from ipsdist.learning.few_snapshots import fit_few_snapshots
-from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.fit import Fit
 from ipsdist.model.learned_kernel import LearnedKernel
+from ipsdist.model.learned_potential import LearnedPotential
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.setup import Setup
 from ipsdist.model.system import Grid
+from ipsdist.model.unknowns import Unknowns
 from ipsdist.numerics.densities.bandwidth import standard_deviations
 from ipsdist.numerics.densities.meanfield import solve_mean_field
 from ipsdist.numerics.densities.start import starting_density
@@ -33,6 +34,7 @@ from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import slice_blocks
 from ipsdist.stages.densities import slice_totals
+from ipsdist.stages.outside import Outside
 from ipsdist.storage import Store
 
 __all__ = ["TOLERATED", "Bridged", "bridge", "joined", "judged", "rule_of"]
@@ -67,7 +69,7 @@ def judged(config: RunConfig, store: Store, pairings: Sequence[Pairings], diffus
     setup = setup_of(store)
     together = Pairings(*(sum(getattr(p, name) for p in pairings) for name in _PARTS))
     told: dict[str, Any] = {
-        "basis": config.terms().names,
+        "basis": config.unknowns().names,
         "diffusion": diffusion,
         "particles": setup.particles * setup.replicas,
         "criterion": config.fit.criterion,
@@ -94,31 +96,33 @@ def bridge(
     pairings: list[Pairings],
     plain: NormalEquations,
     diffusion: float,
-    dictionary: Dictionary,
+    unknowns: Unknowns,
     rule: str,
 ) -> Bridged | None:
     """Fit and predict in turn until the answer stands; None when not even a first model can be solved forward.
 
-    ``pairings`` with the dictionary are those of every replica, ``plain`` the equations of the time rule alone, of
+    ``pairings`` with the unknowns are those of every replica, ``plain`` the equations of the time rule alone, of
     which the first model is taken. The prediction starts from the first slice's counts, all replicas added.
     """
-    setup, external = setup_of(store), config.potential()
+    setup, known = setup_of(store), config.known()
+    outside = [f.potential for f in unknowns.fields] + ([] if known is None else [known])
     try:
         grid = _model_grid(store, setup)
     except RunError:
         return None
     first = slice_totals(store, setup.replicas, setup.slices, setup.dimension, 0)[0]
     start = starting_density(first.density_weights(), first.mesh, first.particles, grid)
-    fine, tables = model_times(setup.slice_times), model_tables(dictionary, grid, external)
+    fine, tables = model_times(setup.slice_times), model_tables(unknowns.dictionary, grid, outside)
 
     def predict(fit: Fit) -> NormalEquations:
-        kernel = LearnedKernel.from_fit(fit, dictionary)
+        kernel = LearnedKernel.from_fit(fit, unknowns.dictionary)
+        external = Outside(known, LearnedPotential.from_fit(fit, unknowns)) if outside else None
         try:
             densities = solve_mean_field(start, grid, kernel.potential, diffusion, fine - fine[0], external=external)
         except InputError as error:
             raise RunError(str(error)) from error
         model = model_pairings(densities, fine, tables, setup.particles)
-        z = np.zeros(len(dictionary))
+        z = np.zeros(len(unknowns))
         z[list(fit.terms)] = fit.coefficients
         return joined(
             [
@@ -127,7 +131,7 @@ def bridge(
                     setup.slice_times,
                     model,
                     z,
-                    basis=dictionary.names,
+                    basis=unknowns.names,
                     diffusion=diffusion,
                     particles=setup.particles,
                     quadrature=rule,

@@ -140,7 +140,7 @@ def test_values_for_fingerprints_are_plain():
 
 
 def test_import_needs_no_simulation(tmp_path):
-    """Imported data need a file and, unlabelled, sigma**2; the truth may be unknown, the grid chosen later."""
+    """Imported data need a file; the truth may be unknown, the grid chosen later, sigma**2 estimated by a form that can."""
     file = tmp_path / "d.toml"
     file.write_text('[data]\nsource = "import"\nfile = "tracks.npz"\n')
     config = resolve(file)
@@ -152,9 +152,10 @@ def test_import_needs_no_simulation(tmp_path):
         config.system_value(particles=10)
     with pytest.raises(InputError, match=r"`time.horizon` is required; got nothing"):
         config.times()
-    assert refusal(file, ["data.labelled=false"]) == (
-        "`system.diffusion` is required when data.labelled = false; got nothing; "
-        "give sigma**2, for example system.diffusion = 2.0; labelled data may leave it out"
+    assert resolve(file, ["data.labelled=false"]).form == "weak"
+    assert refusal(file, ["data.labelled=false", "fit.form=action"]) == (
+        "`system.diffusion` is required by the action form without labels; got nothing; "
+        'give sigma**2, for example system.diffusion = 2.0, or leave fit.form on "auto"'
     )
 
 

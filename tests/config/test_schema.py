@@ -56,8 +56,8 @@ RULES = [
     ("fit.alpha=2", "`fit.alpha` must be a number between 0 and 1; got 2; the default is 0.3"),
     ("run.seed=-1", "`run.seed` must be a whole number from 0 to 2**64 - 1; got -1; the default is 0"),
     (
-        "fit.form=weak",
-        '`fit.form` must be "auto", "strong", "likelihood" or "action"; got "weak"; the default is "auto"',
+        "fit.form=firm",
+        '`fit.form` must be "auto", "strong", "weak", "likelihood" or "action"; got "firm"; the default is "auto"',
     ),
     (
         "density.bandwidth=wide",

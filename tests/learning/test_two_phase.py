@@ -8,6 +8,7 @@ from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.errors import InputError
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.system import Grid
+from ipsdist.model.unknowns import Unknowns
 from ipsdist.numerics.densities.estimate import density_of_positions
 from ipsdist.numerics.equations.forms.strong import strong_equations
 from tests.learning.rows import EIGHT, dictionary_rows, from_rows
@@ -41,7 +42,7 @@ def cubic_equations(seed, particles=20000, steps=1000):
         x = x - 3 * step / particles * (push[0] - push[1]) + np.sqrt(2 * step) * rng.standard_normal(particles)
         densities.append(density_of_positions(x[:, None], grid, "scott", 0.5))
     times = step * np.arange(steps + 1)
-    return strong_equations(np.array(densities), times, grid, Dictionary.parse(EIGHT), 2.0, particles)
+    return strong_equations(np.array(densities), times, grid, Unknowns(Dictionary.parse(EIGHT)), 2.0, particles)
 
 
 def test_finds_the_cubic_law_from_particles():

@@ -18,7 +18,7 @@ def test_strong_form_at_the_edges_of_blocks(tmp_path, slices):
     sets = [f"time.horizon={(slices - 1) * 2e-3}", "fit.form=strong", "time.positions_at=[]"]
     outcome = ips.run(write(tmp_path), tmp_path / "out", sets=sets, draw=False, observe=lambda p: None)
     store = Store.open(outcome.out / "store.zarr")
-    assert store.read("equations/moment").shape[0] == slices - 1
+    assert store.read("kernel/equations/moment").shape[0] == slices - 1
 
 
 def test_fine_terms_are_not_believed():

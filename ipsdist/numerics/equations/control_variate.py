@@ -57,13 +57,13 @@ _SUBPOINTS = {1: 16, 2: 4, 3: 2}
 
 @dataclass(frozen=True)
 class ModelTables:
-    """Potentials of M terms (and V, last) on the density grid, ready for the pairings of any density there."""
+    """Potentials of M terms, and of columns outside, on the density grid, ready for the pairings of any density."""
 
     grid: Grid
     spectra: npt.NDArray[np.complex128]
     """(M, frequencies...) of Phi_k, averaged over a cell, times the volume of a cell."""
-    external: Array | None
-    """(points...) V; None for none."""
+    outside: Array
+    """(E, points...) potentials of the external columns."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ def model_grid(grid: Grid, deviations: npt.ArrayLike) -> Grid:
     return replace(grid, cells=tuple(n * f for n, f in zip(grid.cells, factors, strict=True)))
 
 
-def model_tables(dictionary: Dictionary, grid: Grid, external: Expression | None = None) -> ModelTables:
-    """Tabulate the potentials of the dictionary on the lags of the grid. Cost: one transform a term."""
+def model_tables(dictionary: Dictionary, grid: Grid, outside: Sequence[Expression] = ()) -> ModelTables:
+    """Tabulate the potentials of the dictionary on the lags of the grid, one transform a term, and V of other columns."""
     d = len(grid.cells)
     sizes = [2 * n + 1 for n in grid.cells]  # lags -n .. n of n + 1 points
     lengths = [scipy.fft.next_fast_len(size, real=True) for size in sizes]
@@ -121,10 +121,9 @@ def model_tables(dictionary: Dictionary, grid: Grid, external: Expression | None
         mean += dictionary.potentials(radius)
     mean *= math.prod(grid.spacing) / _SUBPOINTS[d] ** d
     spectra = scipy.fft.rfftn(mean, axes=tuple(range(1, d + 1)))
-    if external is None:
-        return ModelTables(grid, spectra, None)
     points = np.meshgrid(*grid.axes(), indexing="ij")
-    return ModelTables(grid, spectra, np.broadcast_to(external(*points), points[0].shape))
+    values = [np.broadcast_to(v(*points), points[0].shape) for v in outside]
+    return ModelTables(grid, spectra, np.array(values).reshape(-1, *points[0].shape))
 
 
 def model_pairings(densities: Array, times: npt.ArrayLike, tables: ModelTables, particles: int) -> ModelPairings:
@@ -148,8 +147,7 @@ def _pair_density(u: Array, tables: ModelTables) -> tuple[Array, Array]:
     product = tables.spectra * scipy.fft.rfftn(u, lengths)
     whole = scipy.fft.irfftn(product, lengths, axes=axes)
     potential = whole[(slice(None), *[slice(0, n) for n in u.shape])]
-    if tables.external is not None:
-        potential = np.concatenate([potential, tables.external[None]])
+    potential = np.concatenate([potential, tables.outside])
     columns = len(potential)
     gram, laplacian, volume = np.zeros((columns, columns)), np.zeros(columns), math.prod(spacing)
     for axis, dx in enumerate(spacing):

@@ -29,21 +29,33 @@ def richardson(
     particles: int,
     dimension: int,
 ) -> Diffusion:
-    """Return 2 s(D) - s(2D), with s(D) = sum |X(t + D) - X(t)|^2 / (N d D), a mean over slices.
+    """Return sigma^2 from what the particles move in one interval and in two, free of the drift to first order.
 
-    Times are even and at least 5. ``squared_moves`` (S - 1,) are deposits in units of spacing^2 / MOVE_ONE,
-    ``squared_moves_two_apart`` (S - 2,) in length^2. The drift enters s(D) as a multiple of D, which the combination
-    removes. The standard error is that of the mean over slices, neighbours correlated (their double steps overlap),
-    and of the remainder of order D^2, for which the square of the correction stands.
+    For neighbouring intervals D1, D2 with s = sum |dX|^2 of the N particles in each and s12 in both together,
+
+        sigma^2 = ((D1 + D2)^2 (s1 + s2) - (D1^2 + D2^2) s12) / (2 N d D1 D2 (D1 + D2)),
+
+    which for even times is 2 s(D) - s(2D) with s(D) = sum |dX|^2 / (N d D); a mean over the times where s12 is known.
+    The standard error is that of the mean, neighbours correlated (their double steps overlap), and of the remainder of
+    order D^2, for which the square of the correction stands.
+
+    Parameters
+    ----------
+    times : (S,) at least 5, increasing.
+    squared_moves : (S - 1,) deposits, in units of spacing^2 / MOVE_ONE.
+    squared_moves_two_apart : (S - 2,) length^2; NaN where unknown.
     """
     gaps = np.diff(times)
-    gap = float(gaps.mean())
-    single = squared_moves * (spacing**2 / MOVE_ONE) / (particles * dimension * gap)
-    double = squared_moves_two_apart / (particles * dimension * 2.0 * gap)
-    each = (single[:-1] + single[1:]) - double
+    known = np.isfinite(squared_moves_two_apart)
+    single, double = squared_moves * (spacing**2 / MOVE_ONE), squared_moves_two_apart[known]
+    both = (single[:-1] + single[1:])[known]
+    first, second = gaps[:-1][known], gaps[1:][known]
+    span = first + second
+    # Every estimate has the same spread, whatever its intervals: a plain mean is the best one.
+    each = (span**2 * both - (first**2 + second**2) * double) / (2.0 * particles * dimension * first * second * span)
     spread = each - each.mean()
     lags = [float(spread[k:] @ spread[: len(spread) - k]) / len(each) for k in range(2)]
     variance = max(lags[0] + 2.0 * lags[1], 0.0) / len(each)
-    value = float(2.0 * single.mean() - double.mean())
-    remainder = (float(double.mean()) - float(single.mean())) ** 2 / abs(value)
-    return Diffusion(value, float(np.hypot(np.sqrt(variance), remainder)))
+    value = float(each.mean())
+    correction = float(double.sum() - both.sum()) / (particles * dimension * float(span.sum()))
+    return Diffusion(value, float(np.hypot(np.sqrt(variance), correction**2 / abs(value))))

@@ -24,13 +24,13 @@ Array = npt.NDArray[np.float64]
 class Pairings:
     """Pairings of S slices with M columns; with V_k = -K_k * u at the particles (docs/method.md, section 4).
 
-    Columns are the terms of the dictionary and, last, a known external potential where there is one.
+    Columns are the terms of the dictionary, then external potentials: unknown ones, and last the known ones.
     """
 
     gram: Array
     """(S, M, M) sum_i V_k(X_i) . V_l(X_i)."""
     energy: Array
-    """(S, M) H_k = (1/2N) sum_{i != j} Phi_k(X_i - X_j); sum_i V(X_i) for the external column."""
+    """(S, M) H_k = (1/2N) sum_{i != j} Phi_k(X_i - X_j); sum_i V(X_i) for an external column."""
     laplacian: Array
     """(S, M) sum_i Lap_i H_k, pairs i = j left out."""
     work: Array
@@ -45,13 +45,18 @@ class Pairings:
         gram = self.gram[:, chosen][:, :, chosen]
         return Pairings(gram, self.energy[:, chosen], self.laplacian[:, chosen], self.work[:, chosen])
 
+    def project(self, matrix: npt.ArrayLike) -> Pairings:
+        """Return the pairings of columns that are combinations of these: column'_l = sum_k matrix[k, l] column_k."""
+        p = np.asarray(matrix, dtype=np.float64)
+        return Pairings(p.T @ self.gram @ p, self.energy @ p, self.laplacian @ p, self.work @ p)
+
 
 def stack(parts: Sequence[Pairings]) -> Pairings:
     """Join the slices of several pairings in the order given."""
     return Pairings(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("gram", "energy", "laplacian", "work")))
 
 
-def pair_slice(deposits: Deposits, tables: PairTables, external: ExternalTables | None = None) -> Pairings:
+def pair_slice(deposits: Deposits, tables: PairTables, external: Sequence[ExternalTables] = ()) -> Pairings:
     """Pair one slice (of a whole replica) with the dictionary: S = 1.
 
     The Gram comes from the particles, not from the nodes: V is the linear interpolant at the particle, so
@@ -68,10 +73,10 @@ def pair_slice(deposits: Deposits, tables: PairTables, external: ExternalTables 
     own = np.concatenate([[n - 2.0 * pairs.sum()], 2.0 * pairs])
     energy = (tables.energy @ power - tables.energy_near @ own) / (2.0 * n)
     laplacian = (tables.laplacian @ power - tables.laplacian_near @ own) / n
-    if external is not None:
-        velocity = np.concatenate([velocity, external.drift[None]])
-        energy = np.append(energy, np.sum(weights * external.value))
-        laplacian = np.append(laplacian, np.sum(weights * external.laplacian))
+    if external:
+        velocity = np.concatenate([velocity, np.stack([e.drift for e in external])])
+        energy = np.append(energy, [np.sum(weights * e.value) for e in external])
+        laplacian = np.append(laplacian, [np.sum(weights * e.laplacian) for e in external])
     gram = _gram(velocity, weights, deposits.products)
     work = np.full(len(energy), np.nan)
     if deposits.flux is not None:

@@ -13,11 +13,20 @@ from ipsdist.model.deposits import FLUX_ONE, PRODUCT_ONE, Deposits, neighbour_of
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.numerics.convolution import convolve, padded_lengths
-from ipsdist.numerics.equations.block_rule import BlockRule
+from ipsdist.numerics.equations.block_rule import BlockRule, between_slices
 from ipsdist.numerics.equations.forms.known import fold_known
+from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.numerics.equations.tables import ExternalTables, PairTables
 
-__all__ = ["RadialPairings", "occupied", "pair_radial", "radial_equations", "table_mesh"]
+__all__ = [
+    "RadialPairings",
+    "join_radial",
+    "occupied",
+    "pair_radial",
+    "project_radial",
+    "radial_equations",
+    "table_mesh",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -26,16 +35,34 @@ Array = npt.NDArray[np.float64]
 class RadialPairings:
     """Pairings of neighbouring slices (S' of them) with the functions, then the external columns: M columns in all."""
 
-    blocks: npt.NDArray[np.intp]
-    """(K',) the blocks of the rule that these slices are part of."""
+    made: npt.NDArray[np.intp]
+    """(G,) those of these slices at which a Gram is made, increasing."""
     gram: Array
-    """(K', M, M) the part of these slices in the Gram of each of those blocks."""
+    """(G, M, M) as in `Pairings`."""
     energy: Array
     """(S', M) as in `Pairings`."""
     laplacian: Array
     """(S', M) as in `Pairings`."""
     work: Array
     """(S', M) as in `Pairings`; NaN where the displacement is unknown."""
+
+
+def join_radial(parts: Sequence[RadialPairings]) -> RadialPairings:
+    """Join the slices of parts that follow each other in time."""
+    first = np.cumsum([0, *(len(p.energy) for p in parts[:-1])])
+    made = np.concatenate([p.made + n for p, n in zip(parts, first, strict=True)])
+    rest = (np.concatenate([getattr(p, name) for p in parts]) for name in ("gram", "energy", "laplacian", "work"))
+    return RadialPairings(made, *rest)
+
+
+def project_radial(whole: RadialPairings, times: npt.ArrayLike, matrix: npt.ArrayLike) -> Pairings:
+    """Return the pairings at all times (S,) of columns that are combinations (M, K) of the functions.
+
+    Between the slices where it was made, the Gram is taken to be a parabola in time (`between_slices`).
+    """
+    p = np.asarray(matrix, dtype=np.float64)
+    gram = np.tensordot(between_slices(times, whole.made), p.T @ whole.gram @ p, 1)
+    return Pairings(gram, whole.energy @ p, whole.laplacian @ p, whole.work @ p)
 
 
 def occupied(deposits: Sequence[Deposits]) -> list[Deposits]:
@@ -79,24 +106,24 @@ def _rounded_up(nodes: int) -> int:
 
 
 def pair_radial(
-    deposits: Sequence[Deposits], tables: PairTables, gram_weights: Array, external: Sequence[ExternalTables] = ()
+    deposits: Sequence[Deposits],
+    tables: PairTables,
+    made: npt.NDArray[np.intp],
+    external: Sequence[ExternalTables] = (),
 ) -> RadialPairings:
     """Pair neighbouring slices of one replica, all on one mesh of the tables' spacing and shape, with a basis.
 
-    ``gram_weights`` (K, S') are the columns of ``BlockRule.gram`` for these slices. Same sums as `pair_slice`, for many
-    functions: energy, Laplacian and work of all slices by one matrix product each over frequencies; V at the nodes by
-    inverse transforms only where a Gram is made.
+    A Gram is made at the slices ``made`` alone. Same sums as `pair_slice`, for many functions: energy, Laplacian and
+    work of all slices by one matrix product each over frequencies; V at the nodes by inverse transforms only where a
+    Gram is made.
     """
     meshes = {d.mesh for d in deposits}
     if len(meshes) != 1 or table_mesh(meshes.pop()) != table_mesh(tables.mesh):
         raise ValueError("deposits must be on one mesh, of the spacing and shape of the tables")
-    blocks = np.flatnonzero(gram_weights.any(axis=1))
     columns = len(tables.energy) + len(external)
-    gram = np.zeros((len(blocks), columns, columns))
-    for s, one in enumerate(deposits):
-        share = gram_weights[blocks, s]
-        if share.any():
-            gram += share[:, None, None] * _gram(one, tables, external)
+    gram = np.zeros((len(made), columns, columns))
+    for row, s in zip(gram, made, strict=True):
+        row[:] = _gram(deposits[s], tables, external)
     counts = np.stack([d.density_weights() for d in deposits])
     spectra = scipy.fft.rfftn(counts, padded_lengths(tables.mesh), axes=range(1, counts.ndim)).reshape(len(counts), -1)
     energy, laplacian = _quadratics(deposits, spectra, tables)
@@ -105,11 +132,11 @@ def pair_radial(
         energy = np.column_stack([energy, np.tensordot(counts, column.value, column.value.ndim)])
         laplacian = np.column_stack([laplacian, np.tensordot(counts, column.laplacian, column.value.ndim)])
         work = np.column_stack([work, [_drift_work(d, column) for d in deposits]])
-    return RadialPairings(blocks, gram, energy, laplacian, work)
+    return RadialPairings(made, gram, energy, laplacian, work)
 
 
 def radial_equations(
-    parts: Sequence[RadialPairings],
+    whole: RadialPairings,
     rule: BlockRule,
     *,
     basis: Sequence[str],
@@ -118,22 +145,17 @@ def radial_equations(
 ) -> NormalEquations:
     """Return the equations of K blocks of panels over the functions (and further unknown columns) named in ``basis``.
 
-    ``parts`` follow each other in time and cover all slices. Columns beyond ``basis`` are known potentials, folded in.
+    ``whole`` covers all slices of the rule. Columns beyond ``basis`` are known potentials, folded in.
     `NormalEquations.change_basis` with the matrix of `project` then gives the equations of any dictionary.
     Raises ValueError for the likelihood form without displacements.
     """
-    columns = parts[0].gram.shape[-1]
-    gram = np.zeros((len(rule.gram), columns, columns))
-    for part in parts:
-        gram[part.blocks] += part.gram
+    gram = np.tensordot(rule.gram[:, whole.made], whole.gram, 1)
     if rule.form == "likelihood":
-        work = np.concatenate([p.work for p in parts])[:-1]
-        if np.isnan(work).any():
+        if np.isnan(whole.work[:-1]).any():
             raise ValueError("the likelihood form needs the displacements of labelled particles")
-        moment = rule.difference[:, :-1] @ work
+        moment = rule.difference[:, :-1] @ whole.work[:-1]
         return fold_known("likelihood", basis, gram, moment, particles)
-    energy, laplacian = (np.concatenate([getattr(p, name) for p in parts]) for name in ("energy", "laplacian"))
-    moment = 0.5 * diffusion * (rule.integral @ laplacian) - rule.difference @ energy
+    moment = 0.5 * diffusion * (rule.integral @ whole.laplacian) - rule.difference @ whole.energy
     return fold_known("action", basis, gram, moment, particles, diffusion)
 
 

@@ -74,7 +74,7 @@ def test_error_is_of_second_order():
 def test_known_potential_is_the_last_column():
     """V = x^2/2: gram N E[x^2], cross term with phi = r the same, Laplacian N."""
     grid, s = cube(1, 6.0, 400), 0.7
-    tables = model_tables(Dictionary.parse(["r"]), grid, Expression.parse("x**2/2", variables=("x",)))
+    tables = model_tables(Dictionary.parse(["r"]), grid, (Expression.parse("x**2/2", variables=("x",)),))
     gram, laplacian = one(gaussian(grid, s), tables, 10)
     np.testing.assert_allclose(gram, np.full((2, 2), 10 * s * s), rtol=1e-3)
     np.testing.assert_allclose(laplacian, [10, 10], rtol=1e-3)

@@ -35,7 +35,7 @@ def pairings_of(positions, dictionary, potential=None):
     """Pairings (S slices) of labelled positions through the force mesh."""
     mesh = Mesh.around(positions.min(axis=(0, 1)), positions.max(axis=(0, 1)), 2.0**-6)
     tables = pair_tables(dictionary, mesh)
-    external = None if potential is None else external_tables(potential, mesh)
+    external = () if potential is None else (external_tables(potential, mesh),)
     parts = []
     for k, x in enumerate(positions):
         here = deposit(x, mesh)

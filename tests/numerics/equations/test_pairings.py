@@ -84,7 +84,7 @@ def test_external_column_is_the_sum_over_particles():
     mesh = mesh_for(x, 2**-4)
     potential = Expression.parse("x**2/2 + y**4/4", variables=("x", "y"), argument="system.potential")
     tables = pair_tables(dictionary, mesh)
-    got = pair_slice(deposit(x, mesh), tables, external_tables(potential, mesh))
+    got = pair_slice(deposit(x, mesh), tables, (external_tables(potential, mesh),))
     gradient = np.stack([x[:, 0], x[:, 1] ** 3], axis=1)
     np.testing.assert_allclose(got.gram[0, 1, 1], np.sum(gradient**2), rtol=2e-3)
     np.testing.assert_allclose(got.energy[0, 1], np.sum(x[:, 0] ** 2 / 2 + x[:, 1] ** 4 / 4), rtol=2e-3)

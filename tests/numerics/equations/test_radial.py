@@ -11,11 +11,18 @@ from ipsdist.model.expression import Expression
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.radial_basis import RadialBasis, project
 from ipsdist.numerics.densities.deposit import deposit, deposit_flux
-from ipsdist.numerics.equations.block_rule import block_rule, gram_stride
+from ipsdist.numerics.equations.block_rule import between_slices, block_rule, gram_slices
 from ipsdist.numerics.equations.forms.action import action_equations
 from ipsdist.numerics.equations.forms.likelihood import likelihood_equations
 from ipsdist.numerics.equations.pairings import pair_slice, stack
-from ipsdist.numerics.equations.radial import occupied, pair_radial, radial_equations, table_mesh
+from ipsdist.numerics.equations.radial import (
+    join_radial,
+    occupied,
+    pair_radial,
+    project_radial,
+    radial_equations,
+    table_mesh,
+)
 from ipsdist.numerics.equations.tables import external_tables, pair_tables
 
 TERMS = Dictionary.parse(["1", "r", "r**2", "exp(-r)", "sin(r)"])
@@ -43,13 +50,20 @@ def basis_for(deposits, intervals=32):
     return RadialBasis.graded(float(reach), 2 * spacing, intervals=intervals)
 
 
-def assemble(deposits, basis, rule, cut=16):
+def pair_all(deposits, basis, made=None, cut=16):
     """Pair in two parts, as two tasks would, each on its own box."""
+    every = np.arange(len(deposits)) if made is None else made
     parts = []
     for a, b in ((0, cut), (cut, len(deposits))):
         boxed = occupied(deposits[a:b])
-        parts.append(pair_radial(boxed, pair_tables(basis, table_mesh(boxed[0].mesh)), rule.gram[:, a:b]))
-    return radial_equations(parts, rule, basis=basis.names, diffusion=DIFFUSION, particles=200)
+        here = every[(every >= a) & (every < b)] - a
+        parts.append(pair_radial(boxed, pair_tables(basis, table_mesh(boxed[0].mesh)), here))
+    return join_radial(parts)
+
+
+def assemble(deposits, basis, rule, made=None, cut=16):
+    whole = pair_all(deposits, basis, made, cut)
+    return radial_equations(whole, rule, basis=basis.names, diffusion=DIFFUSION, particles=200)
 
 
 def direct(deposits, form):
@@ -82,7 +96,7 @@ def test_two_dimensions():
     basis = basis_for(deposits)
     matrix, _ = project(TERMS, basis)
     rule = block_rule(TIMES[:5], "action")
-    got = assemble(deposits, basis, rule, 3).change_basis(matrix, TERMS.names)
+    got = assemble(deposits, basis, rule, cut=3).change_basis(matrix, TERMS.names)
     pairings = stack([pair_slice(d, pair_tables(TERMS, d.mesh)) for d in deposits])
     want = action_equations(
         pairings, TIMES[:5], basis=TERMS.names, diffusion=DIFFUSION, quadrature="simpson", particles=200
@@ -95,14 +109,14 @@ def test_work_by_parseval_and_its_absence():
     """sum_x V . j by frequencies is that by nodes, in the plane too; unlabelled slices have none."""
     deposits = walk(2)[:3]
     tables = pair_tables(TERMS, deposits[0].mesh)
-    got = pair_radial(deposits, tables, np.ones((1, 3)))
+    got = pair_radial(deposits, tables, np.arange(3))
     want = stack([pair_slice(d, tables) for d in deposits])
     np.testing.assert_allclose(got.work, want.work, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(got.energy, want.energy, rtol=1e-12)
     np.testing.assert_allclose(got.laplacian, want.laplacian, rtol=1e-9)
-    np.testing.assert_allclose(got.gram[0], want.gram.sum(0), rtol=1e-11)
+    np.testing.assert_allclose(got.gram, want.gram, rtol=1e-10, atol=1e-10)
     bare = [replace(d, flux=None, squared_move=None) for d in deposits]
-    assert np.isnan(pair_radial(bare, tables, np.ones((1, 3))).work).all()
+    assert np.isnan(pair_radial(bare, tables, np.arange(3)).work).all()
     with pytest.raises(ValueError, match="displacements"):
         assemble(walk(1, labelled=False), basis_for(walk(1)), block_rule(TIMES, "likelihood"))
 
@@ -113,9 +127,9 @@ def test_known_potential_is_folded_in():
     mesh = deposits[0].mesh
     known = external_tables(Expression.parse("x**2/2", variables=("x",), argument="system.potential"), mesh)
     rule = block_rule(TIMES, "action")
-    part = pair_radial(deposits, pair_tables(TERMS, mesh), rule.gram, (known,))
-    got = radial_equations([part], rule, basis=TERMS.names, diffusion=DIFFUSION, particles=200).total()
-    pairings = stack([pair_slice(d, pair_tables(TERMS, mesh), known) for d in deposits])
+    part = pair_radial(deposits, pair_tables(TERMS, mesh), np.arange(33), (known,))
+    got = radial_equations(part, rule, basis=TERMS.names, diffusion=DIFFUSION, particles=200).total()
+    pairings = stack([pair_slice(d, pair_tables(TERMS, mesh), (known,)) for d in deposits])
     want = action_equations(
         pairings, TIMES, basis=TERMS.names, diffusion=DIFFUSION, quadrature="simpson", particles=200
     ).total()
@@ -124,34 +138,50 @@ def test_known_potential_is_folded_in():
     np.testing.assert_allclose(part.work[:-1], pairings.work[:-1], rtol=1e-9, atol=1e-9)
 
 
-def test_stride_makes_fewer_grams_and_keeps_the_integral():
+FOURTH = np.arange(0, 33, 4)
+
+
+def test_fewer_grams_keep_the_integral():
     """At every fourth slice the weights integrate parabolas exactly, and the Gram of a walk stays within 1 %."""
     deposits = walk(1)
     basis = RadialBasis.graded(10.0, 0.1)
-    full, thin = (block_rule(TIMES, "action", stride=s, blocks=4) for s in (1, 4))
-    assert list(thin.made) == list(range(0, 33, 4))
+    full, thin = (block_rule(TIMES, "action", made=m, blocks=4) for m in (None, FOURTH))
     for power in range(3):
         np.testing.assert_allclose(thin.gram @ TIMES**power, full.gram @ TIMES**power, rtol=1e-12)
     matrix, _ = project(TERMS, basis)
-    a, b = (assemble(deposits, basis, r).total().change_basis(matrix, TERMS.names) for r in (full, thin))
+    a = assemble(deposits, basis, full).total().change_basis(matrix, TERMS.names)
+    b = assemble(deposits, basis, thin, FOURTH).total().change_basis(matrix, TERMS.names)
     np.testing.assert_allclose(b.gram, a.gram, rtol=1e-2)
     np.testing.assert_array_equal(b.moment, a.moment)
 
 
-def test_stride_of_uneven_times():
-    """The last slice is always made; parabolas in uneven times are exact."""
+def test_between_uneven_slices_parabolas_are_exact():
+    """Values at some of uneven times give those of a parabola at all of them."""
     times = np.sort(np.random.default_rng(5).uniform(0, 1, 24))
-    full, thin = (block_rule(times, "action", stride=s, blocks=3) for s in (1, 4))
-    assert thin.made[-1] == 23
-    np.testing.assert_allclose(thin.gram @ times**2, full.gram @ times**2, rtol=1e-10)
+    made = np.array([0, 4, 8, 12, 16, 20, 23])
+    np.testing.assert_allclose(between_slices(times, made) @ times[made] ** 2, times**2, rtol=1e-10, atol=1e-12)
 
 
-def test_stride_grows_with_the_mesh_and_never_starves():
-    """Small meshes make every Gram; large ones as few as 96 to 191."""
-    assert gram_stride(1001, 43, Mesh(2**-5, (0,), (237,))) == 1
-    assert gram_stride(1001, 56, Mesh(2**-9, (0,), (6834,))) == 1
-    assert gram_stride(1001, 40, Mesh(2**-3, (0, 0), (64, 64))) == 8
-    assert gram_stride(101, 40, Mesh(2**-3, (0, 0, 0), (64, 64, 64))) == 1
+def test_projected_pairings_are_the_direct_ones():
+    """Slice by slice, a dictionary by way of the basis has the pairings of direct assembly; Grams by parabolas."""
+    deposits = walk(1)
+    basis = basis_for(deposits)
+    matrix, _ = project(TERMS, basis)
+    want = stack([pair_slice(d, pair_tables(TERMS, d.mesh)) for d in deposits])
+    got = project_radial(pair_all(deposits, basis), TIMES, matrix)
+    np.testing.assert_allclose(got.gram, want.gram, rtol=1e-6)
+    np.testing.assert_allclose(got.energy, want.energy, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(got.laplacian, want.laplacian, rtol=1e-6, atol=1e-4)
+    np.testing.assert_allclose(got.work[:-1], want.work[:-1], rtol=1e-6, atol=1e-6)
+    thin = project_radial(pair_all(deposits, basis, FOURTH), TIMES, matrix)
+    np.testing.assert_allclose(thin.gram[FOURTH], got.gram[FOURTH], rtol=1e-12)
+
+
+def test_long_runs_make_every_second_fourth_or_eighth_gram():
+    """96 to 192 Grams, the last slice among them; all of them where there are no more."""
+    for slices, count in ((101, 101), (191, 191), (193, 97), (1001, 126), (10001, 158)):
+        made = gram_slices(slices)
+        assert (len(made), made[0], made[-1]) == (count, 0, slices - 1)
 
 
 @pytest.mark.parametrize("dimension", [1, 2])
@@ -174,4 +204,4 @@ def test_tables_of_another_shape_are_refused():
     """Deposits and tables share spacing and shape."""
     deposits = walk(1)
     with pytest.raises(ValueError, match="spacing and shape"):
-        pair_radial(deposits, pair_tables(TERMS, Mesh(0.25, (0,), (9,))), np.ones((1, 33)))
+        pair_radial(deposits, pair_tables(TERMS, Mesh(0.25, (0,), (9,))), np.arange(33))

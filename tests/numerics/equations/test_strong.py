@@ -9,6 +9,7 @@ from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.errors import InputError
 from ipsdist.model.expression import Expression
 from ipsdist.model.system import Grid
+from ipsdist.model.unknowns import Unknowns
 from ipsdist.numerics.equations.forms.strong import strong_equations
 from tests.references import strong_rows
 
@@ -46,7 +47,7 @@ def test_equals_the_double_loop(grid, external):
     slope = (lambda axis, x: (axis + 1) * x[axis]) if external else None
     y, f = strong_rows(densities, times, grid, TERMS, 0.7, slope)
     weight = np.diff(times) * np.prod(grid.spacing)
-    found = strong_equations(densities, times, grid, TERMS, 0.7, 50, external=potential)
+    found = strong_equations(densities, times, grid, Unknowns(TERMS), 0.7, 50, external=potential)
     np.testing.assert_allclose(found.gram, np.einsum("pkx,plx,p->pkl", f, f, weight), rtol=1e-10, atol=1e-13)
     np.testing.assert_allclose(found.moment, np.einsum("pkx,px,p->pk", f, y, weight), rtol=1e-10, atol=1e-13)
     np.testing.assert_allclose(found.energy, np.einsum("px,px,p->p", y, y, weight), rtol=1e-10, atol=1e-13)
@@ -67,7 +68,7 @@ def linear_attraction(cells, step, coefficient=1.5, diffusion=0.8, slices=3):
 
 def learnt(cells, step):
     densities, times, grid = linear_attraction(cells, step)
-    total = strong_equations(densities, times, grid, Dictionary.parse(["r"]), 0.8, 1).total()
+    total = strong_equations(densities, times, grid, Unknowns(Dictionary.parse(["r"])), 0.8, 1).total()
     return total.moment[0, 0] / total.gram[0, 0, 0]
 
 
@@ -92,7 +93,7 @@ def test_features_approach_the_exact_integrals():
     variance, step = 0.6, 0.01
     grid = Grid((-8.0,), (8.0,), (640,))
     densities = np.repeat(gaussian(grid.axes()[0], variance)[None], 2, axis=0)
-    found = strong_equations(densities, [0.0, step], grid, Dictionary.parse(["r", "r**3"]), 1.0, 1)
+    found = strong_equations(densities, [0.0, step], grid, Unknowns(Dictionary.parse(["r", "r**3"])), 1.0, 1)
     x = np.linspace(-8, 8, 200001)
     u = gaussian(x, variance)
     exact = [u * (1 - x * x / variance), u * (3 * x**2 + 3 * variance - x * (x**3 + 3 * variance * x) / variance)]
@@ -107,7 +108,8 @@ def test_stationary_density_is_balanced():
     for cells in (80, 160):
         grid = Grid((-4.0,), (4.0,), (cells,))
         density = gaussian(grid.axes()[0], diffusion / (2 * coefficient))
-        found = strong_equations(np.array([density] * 2), [0.0, 1.0], grid, Dictionary.parse(["r"]), diffusion, 1)
+        one = Unknowns(Dictionary.parse(["r"]))
+        found = strong_equations(np.array([density] * 2), [0.0, 1.0], grid, one, diffusion, 1)
         misfits.append(found.misfit([coefficient])[0])
         assert misfits[-1] < 2e-2 * found.energy[0]
     assert 12 < misfits[0] / misfits[1] < 20
@@ -117,9 +119,9 @@ def test_external_potential_stands_in_for_attraction():
     """For a centred density V = x^2/2 pushes as phi = r does: known V takes 1 from the coefficient of r."""
     densities, times, grid = linear_attraction(160, 1e-3)
     terms = Dictionary.parse(["r"])
-    free = strong_equations(densities, times, grid, terms, 0.8, 1)
+    free = strong_equations(densities, times, grid, Unknowns(terms), 0.8, 1)
     held = strong_equations(
-        densities, times, grid, terms, 0.8, 1, external=Expression.parse("x**2/2", variables=("x",))
+        densities, times, grid, Unknowns(terms), 0.8, 1, external=Expression.parse("x**2/2", variables=("x",))
     )
     values = [e.total().moment[0, 0] / e.total().gram[0, 0, 0] for e in (free, held)]
     assert values[1] == pytest.approx(values[0] - 1, abs=1e-9)
@@ -129,10 +131,10 @@ def test_external_potential_stands_in_for_attraction():
 def test_blocks_have_the_bits_of_the_whole(grid):
     """Blocks that share a slice, of any length, give the same bits as all slices at once."""
     densities, times = bumps(grid, 12), 0.01 * np.arange(12)
-    whole = strong_equations(densities, times, grid, TERMS, 1.0, 9)
+    whole = strong_equations(densities, times, grid, Unknowns(TERMS), 1.0, 9)
     for cuts in ([0, 11], [0, 1, 2, 11], [0, 4, 9, 11], list(range(12))):
         parts = [
-            strong_equations(densities[a : b + 1], times[a : b + 1], grid, TERMS, 1.0, 9)
+            strong_equations(densities[a : b + 1], times[a : b + 1], grid, Unknowns(TERMS), 1.0, 9)
             for a, b in itertools.pairwise(cuts)
         ]
         for name in ("gram", "moment", "energy"):
@@ -168,5 +170,5 @@ def test_blocks_have_the_bits_of_the_whole(grid):
 def test_refuses(shape, times, cells, message):
     """Each refusal names the argument, the rule, what came and the fix."""
     with pytest.raises(InputError) as error:
-        strong_equations(np.ones(shape), times, Grid((0.0,), (1.0,), (cells,)), TERMS, 1.0, 1)
+        strong_equations(np.ones(shape), times, Grid((0.0,), (1.0,), (cells,)), Unknowns(TERMS), 1.0, 1)
     assert str(error.value) == message

@@ -15,6 +15,7 @@ from ipsdist.model.errors import InputError
 from ipsdist.model.expression import Expression
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.system import Grid
+from ipsdist.model.unknowns import Unknowns
 
 __all__ = ["strong_equations"]
 
@@ -26,7 +27,7 @@ def strong_equations(
     densities: Array,
     times: npt.ArrayLike,
     grid: Grid,
-    dictionary: Dictionary,
+    unknowns: Unknowns,
     diffusion: float,
     particles: int,
     external: Expression | None = None,
@@ -36,7 +37,7 @@ def strong_equations(
     At the grid points x whose neighbours are all on the grid, and with h^d the volume of a cell, panel n holds
 
         y   = (u_{n+1} - u_n) / D - (sigma^2 / 2) Lap u_n - div(u_n grad V),     D = t_{n+1} - t_n,
-        F_k = div(u_n (K_k * u_n)),     (K_k * u)(x) = sum_j K_k(j h) u(x - j h) h^d,
+        F_k = div(u_n (K_k * u_n)),     (K_k * u)(x) = sum_j K_k(j h) u(x - j h) h^d,     F_l = div(u_n grad V_l),
         A_n = D h^d F F',  b_n = D h^d F y,  c_n = D h^d y'y,
 
     with second-order centred differences, so that sums over panels approximate integrals over space and time. Each
@@ -54,16 +55,19 @@ def strong_equations(
     when = np.asarray(times, dtype=np.float64)
     _check(densities, when, grid)
     spacing, volume = grid.spacing, math.prod(grid.spacing)
-    spectra = _kernel_spectra(grid, dictionary) * volume
-    terms, panels = len(dictionary), len(when) - 1
+    spectra = _kernel_spectra(grid, unknowns.dictionary) * volume
+    terms, panels, first = len(unknowns), len(when) - 1, len(unknowns.dictionary)
     inner = tuple(n - 1 for n in grid.cells)
     known = None if external is None else _gradient(external, grid)
+    fields = [_gradient(f.potential, grid) for f in unknowns.fields]
     rows = np.empty((terms + 1, *inner))
     products = np.empty((panels, terms + 1, terms + 1))
     for n, duration in enumerate(np.diff(when)):
         u = densities[n]
         velocity = _convolve(spectra, u, grid)
-        rows[:-1] = _divergence(u * velocity, spacing)
+        rows[:first] = _divergence(u * velocity, spacing)
+        for row, field in zip(rows[first:-1], fields, strict=True):
+            row[:] = _divergence(u * field, spacing)
         rows[-1] = _inside(densities[n + 1] - u) / duration - 0.5 * diffusion * _laplacian(u, spacing)
         if known is not None:
             rows[-1] -= _divergence(u * known, spacing)
@@ -72,7 +76,7 @@ def strong_equations(
         products[n] = np.einsum("kx,lx->kl", flat, flat) * (duration * volume)
     return NormalEquations(
         form="strong",
-        basis=dictionary.names,
+        basis=unknowns.names,
         gram=products[:, :-1, :-1].copy(),
         moment=products[:, :-1, -1].copy(),
         energy=products[:, -1, -1].copy(),

@@ -1,0 +1,147 @@
+"""The answer of a run: the pairings joined, sigma^2 settled, the terms selected, and what should lower the trust."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ipsdist.config import RunConfig
+from ipsdist.learning.choice import Choice
+from ipsdist.learning.resolution import fine_terms, fit_resolved, widened
+from ipsdist.learning.subset import best_subset
+from ipsdist.learning.two_phase import two_phase
+from ipsdist.learning.uncertainty import with_diffusion_error
+from ipsdist.model.fit import Fit
+from ipsdist.model.normal_equations import NormalEquations
+from ipsdist.numerics.equations.diffusion import Diffusion
+from ipsdist.numerics.equations.pairings import Pairings
+from ipsdist.stages.base import setup_of
+from ipsdist.stages.equations import load_strong
+from ipsdist.stages.joining import equations_of, pairings_of, sigma_squared
+from ipsdist.stages.radial import radial_basis
+from ipsdist.stages.snapshots import TOLERATED, bridge, judged
+from ipsdist.storage import Store
+
+__all__ = ["Answer", "find_answer", "phases"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the selection found, on which equations, and what should lower the trust in it."""
+
+    fit: Fit
+    equations: NormalEquations
+    diffusion: Diffusion
+    bridged: bool = False
+    unresolved: tuple[str, ...] = ()
+    slice_error: float | None = None
+    """Estimated error of the time rule in standard errors; None where it cannot be told or does not matter."""
+    warnings: tuple[str, ...] = ()
+    reason: str = ""
+    """Why these equations, in a line."""
+    settled: bool | None = None
+    """Whether a bridged answer, solved forward, leads to itself; None where nothing was bridged."""
+
+
+def find_answer(store: Store, config: RunConfig) -> Answer:
+    """Join the equations of the form and select."""
+    if config.form == "strong":
+        given = Diffusion(float(config.system.diffusion or 0.0), None)
+        return _resolved(config, load_strong(store, config), given, None, ())
+    pairings, diffusion = pairings_of(store, config), sigma_squared(store, config)
+    plain = equations_of(config, store, pairings, diffusion.value)
+    if config.form != "action":
+        return _resolved(config, plain, diffusion, None, ())
+    found = _of_action(store, config, pairings, plain, diffusion)
+    if diffusion.standard_error is None:
+        return found
+    # The moment is linear in sigma^2, whose error the coefficients inherit.
+    twice = equations_of(config, store, pairings, 2.0 * diffusion.value)
+    slope = (twice.moment - plain.moment).sum(axis=0) / diffusion.value
+    fit = with_diffusion_error(found.fit, found.equations, slope, diffusion.standard_error)
+    return replace(found, fit=fit)
+
+
+def phases(config: RunConfig, equations: NormalEquations, diffusion: float, *, importance: bool) -> Fit:
+    """Return what the two phases of [S] find in the equations."""
+    fit = config.fit
+    return two_phase(
+        equations,
+        diffusion=diffusion,
+        seed=config.run.seed,
+        alpha=fit.alpha,
+        penalty=fit.penalty,
+        penalize_refit=fit.penalize_refit,
+        scale_columns=fit.scale_columns,
+        sampled_fraction=fit.sampled_fraction,
+        iterations=fit.iterations,
+        importance=importance,
+    )
+
+
+def _select(config: RunConfig, equations: NormalEquations, diffusion: float) -> Fit:
+    """Return what the configured selection finds in the equations."""
+    fit = config.fit
+    if config.selection == "best_subset":
+        return best_subset(equations, diffusion, criterion=fit.criterion, max_terms=fit.max_terms)
+    return phases(config, equations, diffusion, importance=True)
+
+
+def _of_action(
+    store: Store, config: RunConfig, pairings: list[Pairings], plain: NormalEquations, diffusion: Diffusion
+) -> Answer:
+    """Select on the equations of the time rule, or on those that a prediction between distant slices carries."""
+    choice = judged(config, store, pairings, diffusion.value)
+    if choice.control:
+        bridged = _bridged(store, config, pairings, plain, diffusion, choice)
+        if bridged is not None:
+            return bridged
+        choice = replace(choice, reason="action form; no prediction could be solved forward")
+    told = choice.error if np.isfinite(choice.error) else None
+    doubts: tuple[str, ...] = ()
+    if not choice.error <= TOLERATED:
+        size = "cannot be told" if told is None else f"is up to {told:.1g} standard errors"
+        doubts = (f"the slices are far apart: the error of the time rule {size}",)
+    return replace(_resolved(config, plain, diffusion, told, doubts), reason=choice.reason)
+
+
+def _bridged(
+    store: Store,
+    config: RunConfig,
+    pairings: list[Pairings],
+    plain: NormalEquations,
+    diffusion: Diffusion,
+    choice: Choice,
+) -> Answer | None:
+    """Let a prediction carry the integrals, for the terms that particles do not outrun between two slices."""
+    setup, unknowns = setup_of(store), config.unknowns()
+    length = float(np.sqrt(diffusion.value * np.diff(setup.slice_times).max()))
+    fine = fine_terms(unknowns.dictionary, radial_basis(store).reach, length)
+    kept = [k for k in range(len(unknowns)) if k not in fine]
+    if len(fine) == len(unknowns.dictionary):
+        return None
+    columns = [*kept, *range(len(unknowns), pairings[0].gram.shape[1])]
+    some = unknowns.keep(kept)
+    part = plain.change_basis(np.eye(len(unknowns))[:, kept], some.names)
+    taken = [p.columns(columns) for p in pairings]
+    found = bridge(config, store, taken, part, diffusion.value, some, choice.quadrature)
+    if found is None:
+        return None
+    unresolved = tuple(unknowns.names[k] for k in fine)
+    doubts = tuple(f"the slices do not resolve {name}: it was left out" for name in unresolved)
+    fit = widened(found.fit, unknowns.names, kept)
+    error = choice.error if np.isfinite(choice.error) else None
+    used = found.equations.change_basis(np.eye(len(unknowns))[kept], unknowns.names)
+    return Answer(fit, used, diffusion, True, unresolved, error, doubts, choice.reason, found.settled)
+
+
+def _resolved(
+    config: RunConfig, equations: NormalEquations, diffusion: Diffusion, error: float | None, doubts: Sequence[str]
+) -> Answer:
+    """Select among the terms that the slices resolve."""
+    fit, unresolved = fit_resolved(equations, diffusion.value, lambda e: _select(config, e, diffusion.value))
+    named = tuple(f"the slices do not resolve {name}: it was left out" for name in unresolved)
+    warnings = (*doubts, *named)
+    return Answer(fit, equations, diffusion, unresolved=unresolved, slice_error=error, warnings=warnings)
