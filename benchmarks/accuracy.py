@@ -22,29 +22,33 @@ from typing import Any
 import numpy as np
 
 ROWS = Path(__file__).parent / "results" / "accuracy.jsonl"
-TRUTH = {"cubic": {"r**2": 3.0}, "power_law": {"r": 1.0, "r**-1.5": -1.0}}
+TRUTH = {
+    "cubic": {"r**2": 3.0},
+    "power_law": {"r": 1.0, "r**-1.5": -1.0},
+    "cubic with V": {"r**2": 3.0, "x**2/2": 1.0},
+    "r or V": {"r": 1.0},
+}
+SIGMA2 = {"cubic": 2.0, "power_law": 0.02, "cubic with V": 2.0, "r or V": 2.0}
 DT, N = 1e-4, 20_000
+MODES = "initial.mixture=[{weight=0.5,mean=%g,variance=0.25},{weight=0.5,mean=%g,variance=0.25}]"
+UNKNOWN_V = ('dictionary.potentials=["x","x**2/2"]',)
+WITH_V = (*UNKNOWN_V, 'system.potential="x**2/2"', MODES % (0, 2), "fit.diffusion=estimate")
+R_OR_V = (*UNKNOWN_V, 'system.kernel="r"', MODES % (-1, 1))
 
 
-def by_name(case: str, seed: int, *sets: str) -> dict[str, Any]:
+def by_name(case: str, seed: int, *sets: str, truth: str | None = None) -> dict[str, Any]:
     """Run a case as it ships, with changed keys."""
     import ipsdist as ips
 
     with tempfile.TemporaryDirectory() as out:
         outcome = ips.run(case, out, seed=seed, sets=sets, draw=False)
-    return answer(case, outcome)
+    return answer(truth or case, outcome)
 
 
-def own_steps(
-    case: str, seed: int, force: str, finer: int = 1, chosen: int | None = None, labelled: bool = True
-) -> dict[str, Any]:
-    """Step the particles of a case in another way, keep their positions, and learn from those as from foreign data.
-
-    Slices are 0.001 apart, or ``chosen`` many Gauss-Lobatto times.
-    """
+def own_steps(case: str, seed: int, force: str, finer: int = 1) -> dict[str, Any]:
+    """Step the particles of a case in another way, keep positions 0.001 apart, and learn from them as foreign data."""
     import ipsdist as ips
     from ipsdist.config import resolve
-    from ipsdist.numerics.equations.quadrature import observation_times
     from ipsdist.numerics.particles.initial import sample
     from ipsdist.numerics.particles.stepping import Stepper
     from ipsdist.runs.inputs import Inputs
@@ -52,19 +56,16 @@ def own_steps(
 
     config = resolve(case, seed=seed)
     system = config.system_value()
-    spacing = prepare(config, Inputs()).spacing / finer
-    times = np.arange(1001) * 1e-3 if chosen is None else observation_times(1.0, chosen, "gauss_lobatto", DT)
-    stepper = Stepper(system, DT, seed, 0, spacing, force)
+    stepper = Stepper(system, DT, seed, 0, prepare(config, Inputs()).spacing / finer, force)
     state = stepper.start(sample(config.initial_law(), 1, seed, 0, 0, N))
-    positions = []
-    for step in np.rint(times / DT).astype(int).tolist():
-        stepper.advance(state, step - state.step)
+    positions = [state.positions[:, 0].copy()]
+    for _ in range(1000):
+        stepper.advance(state, 10)
         positions.append(state.positions[:, 0].copy())
     outcome = ips.learn(
         np.array(positions),
-        times,
+        np.arange(1001) * 1e-3,
         system.diffusion,
-        labelled=labelled,
         terms=config.dictionary.terms,
         cutoff=config.dictionary.cutoff,
     )
@@ -109,37 +110,60 @@ def answer(case: str, outcome: Any) -> dict[str, Any]:
         "errors": {name: kept.get(name, (0.0, 0.0))[0] - z for name, z in TRUTH[case].items()},
         "standard_errors": {name: kept[name][1] for name in TRUTH[case] if name in kept},
         "wasserstein2": max(result["wasserstein2"]["values"]),
+        "sigma2": [result["diffusion"]["value"], result["diffusion"]["standard_error"]],
+        "confounded": result["confounded"],
     }
 
 
-EXPERIMENTS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
-    "cubic": ("cubic", lambda seed: by_name("cubic", seed)),
-    "power_law": ("power_law", lambda seed: by_name("power_law", seed)),
-    **{
-        f"cubic, {count} unlabelled snapshots": (
-            "cubic",
-            lambda seed, every=every: by_name("cubic", seed, f"time.observe_every={every}", "data.labelled=false"),
-        )
-        for count, every in ((51, 200), (21, 500), (11, 1000))
-    },
-    "cubic, 20 chosen times": ("cubic", lambda seed: own_steps("cubic", seed, "mesh", chosen=20, labelled=False)),
-    "cubic, slices 0.01 apart": ("cubic", lambda seed: by_name("cubic", seed, "time.observe_every=100")),
-    "power_law, slices 0.01 apart": ("power_law", lambda seed: by_name("power_law", seed, "time.observe_every=100")),
-    "cubic, 5000 particles": ("cubic", lambda seed: by_name("cubic", seed, "system.particles=5000")),
-    "cubic, likelihood": ("cubic", lambda seed: by_name("cubic", seed, "fit.form=likelihood")),
-    "power_law, likelihood": ("power_law", lambda seed: by_name("power_law", seed, "fit.form=likelihood")),
-    "cubic, action, two phases": ("cubic", lambda seed: by_name("cubic", seed, "fit.selection=two_phase")),
-    "power_law, action, two phases": ("power_law", lambda seed: by_name("power_law", seed, "fit.selection=two_phase")),
-    "cubic, strong, two phases [S]": ("cubic", lambda seed: by_name("cubic", seed, "fit.form=strong")),
-    "power_law, strong, two phases [S]": ("power_law", lambda seed: by_name("power_law", seed, "fit.form=strong")),
-    "cubic, [S] without scaling": (
-        "cubic",
-        lambda seed: by_name("cubic", seed, "fit.form=strong", "fit.scale_columns=false"),
-    ),
+Experiment = tuple[str, Callable[[int], dict[str, Any]]]
+
+
+def keys(case: str, *sets: str, truth: str | None = None) -> Experiment:
+    """Return the experiment of a case with changed keys."""
+    return truth or case, lambda seed: by_name(case, seed, *sets, truth=truth)
+
+
+UNLABELLED = "data.labelled=false"
+SNAPSHOTS = {
+    f"cubic, {count} unlabelled snapshots": keys("cubic", f"time.observe_every={every}", UNLABELLED)
+    for count, every in ((51, 200), (21, 500), (11, 1000))
+}
+ROADS = {
+    f"{case}, {form}, {selection}": keys(case, f"fit.form={form}", f"fit.selection={selection}")
+    for case in ("cubic", "power_law")
+    for form, selection in (
+        ("action", "two_phase"),
+        ("likelihood", "best_subset"),
+        ("likelihood", "two_phase"),
+        ("weak", "best_subset"),
+        ("weak", "two_phase"),
+        ("strong", "two_phase"),
+    )
+}
+EXPERIMENTS: dict[str, Experiment] = {
+    "cubic": keys("cubic"),
+    "power_law": keys("power_law"),
+    **SNAPSHOTS,
+    "cubic, 20 chosen times": keys("cubic", "data.times=gauss_lobatto", "data.slices=20", UNLABELLED),
+    "cubic, slices 0.01 apart": keys("cubic", "time.observe_every=100"),
+    "power_law, slices 0.01 apart": keys("power_law", "time.observe_every=100"),
+    "cubic, 5000 particles": keys("cubic", "system.particles=5000"),
+    "cubic, 1e6 particles": keys("cubic", "system.particles=1000000"),
     "cubic, stepped by prefix sums": ("cubic", lambda seed: own_steps("cubic", seed, "prefix")),
     "power_law, stepped on a mesh 8 times finer": ("power_law", lambda seed: own_steps("power_law", seed, "mesh", 8)),
+    "cubic, 2000 particles stepped by direct pairs": keys(
+        "cubic", "system.particles=2000", "force.method=direct", "time.step=1e-3", "time.observe_every=1"
+    ),
     "cubic, NumPy file, labelled": ("cubic", lambda seed: plain_numpy(seed, True)),
     "cubic, NumPy file, unlabelled": ("cubic", lambda seed: plain_numpy(seed, False)),
+    "cubic, sigma^2 unknown, labelled": keys("cubic", "fit.diffusion=estimate"),
+    "power_law, sigma^2 unknown, labelled": keys("power_law", "fit.diffusion=estimate"),
+    "cubic, sigma^2 unknown, unlabelled": keys("cubic", "fit.diffusion=estimate", UNLABELLED),
+    "cubic, V and sigma^2 unknown, labelled": keys("cubic", *WITH_V, truth="cubic with V"),
+    "cubic, V and sigma^2 unknown, unlabelled": keys("cubic", *WITH_V, UNLABELLED, truth="cubic with V"),
+    "phi = r or V = x**2/2": keys("cubic", *R_OR_V, truth="r or V"),
+    **ROADS,
+    "cubic, [S] without scaling": keys("cubic", "fit.form=strong", "fit.scale_columns=false"),
 }
 
 
@@ -158,27 +182,41 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Return one line an experiment and coefficient; errors in bounds (the mean standard error of right answers)."""
     lines = [
         f"{'experiment':45} {'right':>9}  {'term':8} {'mean/bound':>10} {'RMSE/bound':>10}"
-        f" {'worst':>9} {'bound':>8} {'in 3 se':>8}"
+        f" {'worst':>9} {'bound':>8} {'in 95 %':>8} {'in 3 se':>8} {'sd of z':>8}"
     ]
-    for name in EXPERIMENTS:
+    for name, (case, _) in EXPERIMENTS.items():
         mine = [r for r in rows if r["experiment"] == name]
         hits = [r for r in mine if r["right"]]
         if not mine:
             continue
         first = f"{name:45} {len(hits):4} / {len(mine):2}"
-        for term in TRUTH[EXPERIMENTS[name][0]] if hits else ():
+        for term in TRUTH[case] if hits else ():
             errors = np.array([r["errors"][term] for r in hits])
-            each = np.array([r["standard_errors"][term] for r in hits])
-            bound = each.mean()
-            within = int((np.abs(errors) <= 3 * each).sum())
-            lines.append(
-                f"{first:56} {term:8} {errors.mean() / bound:10.2f} {np.sqrt((errors**2).mean()) / bound:10.2f}"
-                f" {np.abs(errors).max():9.4f} {bound:8.4f} {within:4}/{len(hits)}"
-            )
+            lines.append(line(first, term, errors, np.array([r["standard_errors"][term] for r in hits])))
             first = ""
-        if not hits:
+        estimated = [r for r in mine if r["sigma2"][1] is not None]
+        if estimated:
+            values, errors = np.array([r["sigma2"] for r in estimated]).T
+            lines.append(line(first, "sigma^2", values - SIGMA2[case], errors))
+            first = ""
+        if any(r["confounded"] for r in mine):
+            groups = [", ".join(" | ".join(g) for g in r["confounded"]) for r in mine]
+            told = "; ".join(f"{groups.count(g)} times {g or 'nothing'}" for g in dict.fromkeys(groups))
+            lines.append(f"{first:56} confounded: {told}")
+            first = ""
+        if first:
             lines.append(first)
     return "\n".join(lines)
+
+
+def line(first: str, term: str, errors: np.ndarray, each: np.ndarray) -> str:
+    """Return the statistics of one coefficient."""
+    bound, z = each.mean(), errors / each
+    return (
+        f"{first:56} {term:8} {errors.mean() / bound:10.2f} {np.sqrt((errors**2).mean()) / bound:10.2f}"
+        f" {np.abs(errors).max():9.4f} {bound:8.4f} {int((np.abs(z) <= 1.96).sum()):5}/{len(z):2}"
+        f" {int((np.abs(z) <= 3).sum()):5}/{len(z):2} {z.std():8.2f}"
+    )
 
 
 def main() -> None:

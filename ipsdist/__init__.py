@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ipsdist.model.errors import InputError, RunError
     from ipsdist.model.learned_kernel import LearnedKernel
     from ipsdist.model.normal_equations import NormalEquations
-    from ipsdist.runs.api import assemble, estimate, fit, learn, run, simulate
+    from ipsdist.runs.api import assemble, estimate, fit, learn, pool, run, simulate
     from ipsdist.runs.pipeline import Options, Outcome
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "estimate",
     "fit",
     "learn",
+    "pool",
     "run",
     "simulate",
 ]
@@ -39,7 +40,7 @@ _HOMES = {
     "Options": "ipsdist.runs.pipeline",
     "Outcome": "ipsdist.runs.pipeline",
     "RunError": "ipsdist.model.errors",
-    **dict.fromkeys(("assemble", "estimate", "fit", "learn", "run", "simulate"), "ipsdist.runs.api"),
+    **dict.fromkeys(("assemble", "estimate", "fit", "learn", "pool", "run", "simulate"), "ipsdist.runs.api"),
 }
 
 

@@ -218,3 +218,46 @@ def prefix_sum_tracks(particles, steps, step, every, seed):
         if (k + 1) % every == 0:
             slices.append(x.copy())
     return np.arange(len(slices)) * step * every, np.array(slices)
+
+
+# --- weak form: sums over particles without a mesh, least squares in loops -------------------------------------------
+
+
+def particle_pairings(dictionary, fields, positions):
+    """Return gram (M, M), energy (M,) and Laplacian (M,) of terms, then fields, by sums over particles (N, d).
+
+    A field has value, gradient and laplacian at positions. The Laplacian of the terms is left out (NaN).
+    """
+    n = len(positions)
+    difference = positions[:, None] - positions[None]
+    distance = np.sqrt((difference**2).sum(axis=-1))[~np.eye(n, dtype=bool)]
+    velocity = [*pair_velocity(dictionary, positions), *(-field.gradient(positions) for field in fields)]
+    gram = np.array([[(a * b).sum() for b in velocity] for a in velocity])
+    energy = [*dictionary.potentials(distance).sum(axis=1) / (2 * n), *(f.value(positions).sum() for f in fields)]
+    laplacian = [*(np.nan for _ in dictionary.terms), *(f.laplacian(positions).sum() for f in fields)]
+    return gram, np.array(energy), np.array(laplacian)
+
+
+def weak_sums(pairings, times, terms, tests, diffusion, seeing=False):
+    """Return A, b of the weak form by the trapezoid's rule, panel by panel, sigma^2 unknown where it is None.
+
+    Instruments come from the first slice of a panel; with ``seeing`` from the panel itself, which is least squares.
+    """
+    rows = range(terms, terms + tests)
+    gram = pairings.gram[:, rows][:, :, rows]
+    columns = [pairings.gram[:, rows, k] for k in range(terms)]
+    if diffusion is None:
+        columns.append(-0.5 * pairings.laplacian[:, rows])
+    columns = np.stack(columns, axis=-1)
+    regressors = noise = moments = 0.0
+    for n in range(len(times) - 1):
+        gap = times[n + 1] - times[n]
+        x, g = gap / 2 * (columns[n] + columns[n + 1]), gap / 2 * (gram[n] + gram[n + 1])
+        y = pairings.energy[n, rows] - pairings.energy[n + 1, rows]
+        if diffusion is not None:
+            y = y + diffusion * gap / 4 * (pairings.laplacian[n, rows] + pairings.laplacian[n + 1, rows])
+        seen = (g / gap, x / gap) if seeing else (gram[n], columns[n])
+        c = np.linalg.solve(seen[0] + 10.0 * np.eye(tests), seen[1])
+        regressors, noise, moments = regressors + c.T @ x, noise + c.T @ g @ c, moments + c.T @ y
+    half = np.linalg.solve(noise, regressors)
+    return regressors.T @ half, half.T @ moments

@@ -139,6 +139,31 @@ for _words in (
     _stage_command(*_words)
 
 
+@app.command(epilog="Example: ipsdist pool runs/first runs/second --out runs/both")
+def pool(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="DIR DIR...", help="Directories of finished runs.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where pooled.json and its page go.", show_default=False)
+    ],
+    sets: Sets = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Learn one law from several finished runs: their equations add, each weighted by its own noise."""
+    from ipsdist.cli.progress import observer
+    from ipsdist.report.pooled import summary_rows
+    from ipsdist.runs import pooled
+
+    with observer(quiet) as observe:
+        found = pooled.pool(directories, out, sets or (), observe)
+    if as_json:
+        print_json(found.result)
+    else:
+        print_table([*summary_rows(found.result), ("report", str(out / "pooled.html"))])
+
+
 @app.command("import", epilog="Example: ipsdist import tracks.csv runs/cells --position x,y --length-unit um")
 def import_(
     source: Tracks,

@@ -14,6 +14,7 @@ from ipsdist.config.sections import (
     NormalSection,
     TimeSection,
 )
+from ipsdist.learning.branch import MOST_MODELS
 from ipsdist.model.errors import InputError
 from ipsdist.model.expression import Expression
 
@@ -24,7 +25,6 @@ __all__ = ["fit", "grid", "initial", "models", "potential", "required", "times",
 
 _MAX_GRID_CELLS = 2**26
 _MAX_STEPS = 2**32
-_MAX_MODELS = 10**6
 _REQUIRED = (
     ("system", "particles", "20000"),
     ("system", "diffusion", "2.0"),
@@ -182,9 +182,23 @@ def fit(config: RunConfig) -> None:
         rule = "must not be prefix when system.dimension > 1"
         raise InputError("force.method", rule, '"prefix"', 'use force.method = "mesh"')
     _diffusion(config)
+    _assembly(config)
     if section.sums == "direct" and config.form in ("strong", "weak"):
         rule = "must not be direct for the strong and weak forms"
         raise InputError("fit.sums", rule, f"fit.form = {config.form}", 'use fit.form = "action"')
+
+
+def _assembly(config: RunConfig) -> None:
+    """Check that nothing but the draws of two_phase needs the equations of all slices."""
+    if config.fit.assembly == "whole":
+        return
+    if config.selection == "best_subset":
+        rule = "must be whole for best_subset, which weighs every model on all slices"
+        fix = 'use fit.form = "strong", which selects by two_phase'
+        raise InputError("fit.assembly", rule, '"drawn"', fix)
+    if config.form != "strong":
+        rule = f"must be whole for the {config.form} form, whose time rule and kernel without a dictionary need them"
+        raise InputError("fit.assembly", rule, '"drawn"', 'use fit.form = "strong"')
 
 
 def _diffusion(config: RunConfig) -> None:
@@ -209,8 +223,8 @@ def models(config: RunConfig) -> None:
     """Check that best_subset has not more models to compare than a minute allows."""
     terms, largest = len(config.unknowns()), config.fit.max_terms
     count = sum(math.comb(terms, k) for k in range(1, min(terms, largest) + 1))
-    if config.selection == "best_subset" and count > _MAX_MODELS:
-        rule = f"must leave at most {_MAX_MODELS} models to compare"
+    if config.selection == "best_subset" and count > MOST_MODELS:
+        rule = f"must leave at most {MOST_MODELS} models to compare"
         fix = "use a smaller fit.max_terms or fewer dictionary.terms"
         raise InputError("fit.max_terms", rule, f"{count} with {largest} of {terms} terms", fix)
 

@@ -244,10 +244,17 @@ class FitSection(Section):
         False, "keep the L1 penalty in Phase II, as [S] eq. 21 does; it shrinks the coefficients", _BOOL
     )
     scale_columns: bool = _key(True, "scale the columns of the dictionary to unit length in two_phase", _BOOL)
-    sampled_fraction: Annotated[float, Field(gt=0, le=1)] = _key(
-        0.3, "share of the panels that an iteration of two_phase draws", "must be a number above 0 and at most 1"
+    sampled_fraction: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = _key(
+        "auto",
+        "share of the panels that an iteration of two_phase draws; auto is 0.3, or 0.01 of panels assembled as drawn",
+        'must be "auto" or a number above 0 and at most 1',
     )
     iterations: PositiveInt = _key(50, "most iterations of two_phase", _COUNT)
+    assembly: Literal["whole", "drawn"] = _key(
+        "whole",
+        "assemble every slice with all terms, or only those that two_phase draws (strong form, on large stores)",
+        _one_of("whole", "drawn"),
+    )
     quadrature: Literal["auto", "trapezoid", "simpson", "boole", "spline", "gauss_lobatto"] = _key(
         "auto",
         "time rule of the action form; auto is simpson for even slices, else what suits their spacing",
@@ -258,6 +265,13 @@ class FitSection(Section):
         "bridge distant slices by the mean-field prediction (action form, best_subset); auto where the time rule fails",
         _one_of("auto", "on", "off"),
     )
+
+    @property
+    def share(self) -> float:
+        """The share of the panels that an iteration of two_phase draws, auto resolved."""
+        if self.sampled_fraction != "auto":
+            return self.sampled_fraction
+        return 0.01 if self.assembly == "drawn" else 0.3
 
 
 class RunSection(Section):

@@ -18,6 +18,7 @@ from ipsdist.importers.csv_table import CsvTable, WiderKindError, open_csv
 from ipsdist.importers.layout import write_rows
 from ipsdist.importers.parquet_table import ParquetTable, open_parquet
 from ipsdist.importers.report import Imported
+from ipsdist.importers.scales import with_lengths
 from ipsdist.importers.slices import rows_of_arrays, survey_arrays
 from ipsdist.importers.sorting import Spool
 from ipsdist.importers.survey import Survey, check
@@ -92,6 +93,7 @@ def _from_table(source: Path, out: Path, folder: Path, choices: Choices) -> Impo
     work = folder / "work"
     spool, survey = _spooled(table, columns, work, drop=choices.drop_nan)
     check(survey, axes, spool.row_of)
+    config, lengths = with_lengths(config, survey)
     time = table.names[columns.time]
     units = _units(choices, unit_of(axes[0]), unit_of(time))
     store = Store.create(folder / STORE, {})
@@ -100,7 +102,7 @@ def _from_table(source: Path, out: Path, folder: Path, choices: Choices) -> Impo
     (folder / CONFIG).write_text(config.to_toml(), encoding="utf-8")
     who = () if columns.particle is None else (("particle", table.names[columns.particle]),)
     named = (*who, ("time", time), *zip("xyz", axes, strict=False))
-    return Imported(out, source, named, survey, lives, units)
+    return Imported(out, source, named, survey, lives, units, lengths)
 
 
 def _spooled(table: CsvTable | ParquetTable, columns: Columns, work: Path, *, drop: bool) -> tuple[Spool, Survey]:
@@ -125,12 +127,13 @@ def _from_arrays(source: Path, out: Path, folder: Path, choices: Choices) -> Imp
         config = _config(out, arrays.shape[2], choices)
         survey = survey_arrays(arrays, labelled=choices.labelled, drop=choices.drop_nan)
         check(survey, ("x", "y", "z")[: survey.dimension])
+        config, lengths = with_lengths(config, survey)
         units = _units(choices, *arrays.units)
         store = Store.create(folder / STORE, {})
         lives = write_rows(store, survey, rows_of_arrays(arrays, survey), units)
     shutil.rmtree(work)
     (folder / CONFIG).write_text(config.to_toml(), encoding="utf-8")
-    return Imported(out, source, arrays.columns, survey, lives, units)
+    return Imported(out, source, arrays.columns, survey, lives, units, lengths)
 
 
 def _units(choices: Choices, length: str | None, time: str | None) -> tuple[str, str]:

@@ -10,23 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ipsdist.importers.survey import Lives, Rows, Survey
-from ipsdist.model.tracks import Ragged
+from ipsdist.stages.tracks import IMPORTED, POSITIONS, RAGGED, TIMES
 from ipsdist.storage import Store
 
-__all__ = ["DONE", "IMPORTED", "POSITIONS", "RAGGED", "TIMES", "read_ragged", "write_rows"]
+__all__ = ["DONE", "PARTICLES", "write_rows"]
 
-POSITIONS = "input/positions"
-"""(time, particle, space): every particle at every time."""
-TIMES = "input/times"
-RAGGED = "input/ragged"
-"""The group of positions (row, space), particle (row,), offset (time + 1,): with gaps, births and deaths."""
 PARTICLES = "input/particles"
 """(particle,) what the source called each particle, where that was a number."""
 DONE = "input/done"
 """The record that says that the input is whole; its payload is the digest of the input."""
-IMPORTED = "imported"
-"""The attribute of the store that tells what was imported."""
-
 _CHUNK = 2**20
 """Bytes of a chunk, but at least one slice: a chunk of a few kB costs as much as one of this size."""
 _WRITTEN = 2**24
@@ -66,23 +58,6 @@ def write_rows(store: Store, survey: Survey, blocks: Iterable[Rows], units: tupl
     if not survey.labelled:
         return {}
     return dict.fromkeys(("births", "deaths", "gap_rows", "gap_particles"), 0) if ids is None else lives.counts()
-
-
-def read_ragged(store: Store, first: int = 0, stop: int | None = None) -> Ragged:
-    """Read slices first .. stop - 1 (all by default) of an import, in whichever layout it lies."""
-    times = store.read(TIMES)
-    stop = len(times) if stop is None else stop
-    if store.exists(POSITIONS):
-        positions = store.read(POSITIONS, slice(first, stop))
-        t, n, d = positions.shape
-        labelled = store.attributes[IMPORTED]["labelled"]
-        ids = np.tile(np.arange(n, dtype=np.int32), t) if labelled else None
-        return Ragged(times[first:stop], np.arange(t + 1, dtype=np.int64) * n, ids, positions.reshape(t * n, d))
-    offsets = store.read(f"{RAGGED}/offset")
-    rows = slice(int(offsets[first]), int(offsets[stop]))
-    ids = store.read(f"{RAGGED}/particle", rows) if store.exists(f"{RAGGED}/particle") else None
-    positions = store.read(f"{RAGGED}/positions", rows)
-    return Ragged(times[first:stop], offsets[first : stop + 1] - offsets[first], ids, positions)
 
 
 class _Appender:

@@ -30,6 +30,8 @@ class Imported:
     """Births, deaths, gap_rows, gap_particles; empty when unlabelled."""
     units: tuple[str, str]
     """Of length and time."""
+    lengths: tuple[float, ...] = ()
+    """Lengths in which the terms of the dictionary are scaled; empty for the default ones."""
 
     def values(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -56,6 +58,7 @@ class Imported:
             "box": {"lower": survey.lower.tolist(), "upper": survey.upper.tolist()},
             "lives": dict(self.lives),
             "units": {"length": self.units[0], "time": self.units[1]},
+            "dictionary_lengths": list(self.lengths),
         }
 
     def lines(self) -> list[tuple[str, str]]:
@@ -77,7 +80,11 @@ class Imported:
                 ("deaths", f"{self.lives['deaths']} particles go before the last slice"),
             ]
         box = " x ".join(f"[{a:.6g}, {b:.6g}]" for a, b in zip(survey.lower, survey.upper, strict=True))
-        return [*lines, ("box", f"{box} {length}"), ("written", f"{self.out} ({self._layout()})")]
+        lines.append(("box", f"{box} {length}"))
+        if self.lengths:
+            sizes = ", ".join(f"{value:g}" for value in self.lengths)
+            lines.append(("terms", f"scaled by {sizes} {length} (dictionary.terms in config.toml)"))
+        return [*lines, ("written", f"{self.out} ({self._layout()})")]
 
     def _spacing(self) -> str:
         spacing, unit = np.diff(self.survey.times), self.units[1]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from ipsdist.learning.lasso import lasso
+from ipsdist.learning.panels import PanelSource, Sample, in_units
 from ipsdist.learning.uncertainty import condition, covariance
 from ipsdist.model.errors import InputError
 from ipsdist.model.fit import Candidate, Fit, Iteration
@@ -17,16 +18,15 @@ from ipsdist.model.normal_equations import NormalEquations
 __all__ = ["two_phase"]
 
 Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
 _PATIENCE = 5
 """Phase I ends when this many draws in a row have left the mask as it was."""
-_RIDGE = 1e-10
-"""Share of the mean diagonal that regularises A_n in the score of a panel."""
 
 
 def two_phase(
-    equations: NormalEquations,
+    equations: NormalEquations | PanelSource,
     *,
     diffusion: float,
     seed: int,
@@ -52,13 +52,19 @@ def two_phase(
     (condition 3e11 for cubic) that the noise puts the coefficients of plain least squares on the combinations that the
     data hardly see; the threshold then keeps the terms of those. A penalty a little above the noise removes them.
 
+    Of a `PanelSource` only what is drawn is assembled, after a first look at every twentieth panel (20 at least), and
+    what is assembled is used: s_k and z come from all panels assembled so far, and the error of any other is
+    interpolated between its assembled neighbours. ``sampled`` of the history counts them. Phase II assembles all panels
+    over the kept terms alone; condition and runners-up are those of the panels of Phase I. Where those are all, the
+    answer is that of whole equations.
+
     Parameters
     ----------
     diffusion : sigma**2, for the errors of the action and likelihood forms.
     alpha : threshold, in [0, 1].
     penalty : L1 weight on the scaled coefficients, as a share of the smallest weight that leaves no term; in [0, 1].
     penalize_refit : keep the penalty in Phase II, as [S] eq. 21 has it; a single term then shrinks by this share.
-    sampled_fraction : share of the panels drawn in each iteration, in (0, 1].
+    sampled_fraction : share of the panels drawn in each iteration, in (0, 1]; 0.01 does for a `PanelSource`.
     importance : draw by error ([S] eq. 18); False draws evenly.
     keep : number of runners-up: models with one kept term swapped for another, by their misfit over all panels less
         that of the chosen model, divided by ``diffusion`` (for action and likelihood, -2 log-likelihood ratio).
@@ -66,19 +72,20 @@ def two_phase(
     Raises InputError for a parameter out of its range.
     """
     _check(alpha, penalty, sampled_fraction, iterations)
-    scaled = _Scaled.of(equations, penalty, scale_columns, penalize_refit)
-    history = _phase_one(scaled, seed, alpha, sampled_fraction, iterations, importance)
+    sample = Sample.first(equations, scale_columns)
+    sample, history = _phase_one(sample, seed, alpha, penalty, sampled_fraction, iterations, importance)
+    refit_penalty = penalty if penalize_refit else 0.0
     mask = np.array(history[-1].mask)
     terms = tuple(int(k) for k in np.flatnonzero(mask))
-    coefficients = (scaled.refit(mask) / scaled.scale)[list(terms)]
+    coefficients, errors = _phase_two(sample, terms, refit_penalty, diffusion)
     return Fit(
         basis=equations.basis,
         terms=terms,
         coefficients=coefficients,
-        covariance=covariance(equations, terms, coefficients, diffusion),
-        condition=condition(equations),
+        covariance=errors,
+        condition=condition(sample.equations),
         selection="two_phase",
-        alternatives=_swapped(scaled, mask, diffusion)[:keep],
+        alternatives=_swapped(sample, mask, refit_penalty, diffusion)[:keep],
         history=tuple(history),
     )
 
@@ -94,50 +101,6 @@ def _check(alpha: float, penalty: float, sampled_fraction: float, iterations: in
         raise InputError("fit.iterations", "must be at least 1", iterations, "50 is the usual choice")
 
 
-@dataclass(frozen=True)
-class _Scaled:
-    """The equations in the units in which coefficients are penalised and compared with the threshold."""
-
-    equations: NormalEquations
-    scale: Array
-    """(M,) scaled coefficient = scale * coefficient."""
-    penalty: float
-    refit_penalty: float
-
-    @classmethod
-    def of(cls, equations: NormalEquations, penalty: float, scale_columns: bool, penalize_refit: bool) -> _Scaled:
-        """Scale every column to unit norm over all panels (a column of zeros keeps its own)."""
-        scale = np.ones(len(equations.basis))
-        if scale_columns:
-            norm = np.sqrt(np.diag(equations.gram.sum(axis=0)))
-            scale = np.where(norm > 0, norm, 1.0)
-        scaled = equations.change_basis(np.diag(1 / scale), equations.basis)
-        return cls(scaled, scale, penalty, penalty if penalize_refit else 0.0)
-
-    def solve(self, panels: npt.NDArray[np.intp], mask: Mask) -> Array:
-        """Return the scaled coefficients (M,) of Phase I from the panels of these indices; masked ones are 0."""
-        return _minimise(self.equations.take(panels).total(), mask, self.penalty)
-
-    def refit(self, mask: Mask) -> Array:
-        """Return the scaled coefficients (M,) of Phase II from all panels; masked ones are 0."""
-        return _minimise(self.equations.total(), mask, self.refit_penalty)
-
-    def errors(self, z: Array) -> Array:
-        """Return the error of every panel at z (P,), at least 0, in the units of the form.
-
-        The misfit where the form has an energy; else the score |b_n - A_n z|^2 in the norm of the regularised A_n^-1
-        (docs/method.md, section 4).
-        """
-        if self.equations.energy is not None:
-            return np.maximum(self.equations.misfit(z), 0.0)
-        gram, m = self.equations.gram, len(z)
-        score = self.equations.moment - np.einsum("nkl,l->nk", gram, z)
-        level = _RIDGE * np.trace(gram, axis1=1, axis2=2) / m
-        regular = gram + np.where(level > 0, level, 1.0)[:, None, None] * np.eye(m)
-        whitened = np.linalg.solve(regular, score[..., None])[..., 0]
-        return np.asarray(np.maximum(np.einsum("nk,nk->n", score, whitened), 0.0))
-
-
 def _minimise(total: NormalEquations, mask: Mask, penalty: float) -> Array:
     kept = np.flatnonzero(mask)
     gram, moment = total.gram[0][np.ix_(kept, kept)], total.moment[0][kept]
@@ -147,18 +110,24 @@ def _minimise(total: NormalEquations, mask: Mask, penalty: float) -> Array:
 
 
 def _phase_one(
-    scaled: _Scaled, seed: int, alpha: float, sampled_fraction: float, iterations: int, importance: bool
-) -> list[Iteration]:
+    sample: Sample,
+    seed: int,
+    alpha: float,
+    penalty: float,
+    sampled_fraction: float,
+    iterations: int,
+    importance: bool,
+) -> tuple[Sample, list[Iteration]]:
     random = np.random.Generator(np.random.Philox(seed))
-    panels = scaled.equations.panels
-    size = max(1, math.ceil(sampled_fraction * panels))
-    z = random.standard_normal(len(scaled.scale))
+    size = max(1, math.ceil(sampled_fraction * sample.panels))
+    z = random.standard_normal(len(sample.scale))
     mask = np.ones(len(z), dtype=np.bool_)
     history: list[Iteration] = []
     unchanged = 0
     while len(history) < iterations and unchanged < _PATIENCE and mask.any():
-        errors = scaled.errors(z) if importance else np.ones(panels)
-        z = scaled.solve(_draw(random, errors, size), mask)
+        errors = sample.errors(z) if importance else np.ones(sample.panels)
+        sample, used = sample.draw(_draw(random, errors, size))
+        z = _minimise(used.total(), mask, penalty)
         height = np.abs(z)
         # The second condition matters for a penalty that sends all coefficients, and so the threshold, to 0.
         survivors = mask & (height >= alpha * height.max()) & (height > 0)
@@ -167,15 +136,15 @@ def _phase_one(
         history.append(
             Iteration(
                 mask=tuple(bool(m) for m in mask),
-                coefficients=tuple(float(c) for c in z / scaled.scale),
-                sampled=size,
-                loss=float(scaled.equations.misfit(z).mean()),
+                coefficients=tuple(float(c) for c in z / sample.scale),
+                sampled=used.panels,
+                loss=sample.loss(z),
             )
         )
-    return history
+    return sample, history
 
 
-def _draw(random: np.random.Generator, weights: Array, size: int) -> npt.NDArray[np.intp]:
+def _draw(random: np.random.Generator, weights: Array, size: int) -> Index:
     """Draw ``size`` different panels, one after the other with probability proportional to weight; return them sorted.
 
     The smallest of exponential waiting times with these rates are such a draw (panels of weight 0 come last).
@@ -185,21 +154,30 @@ def _draw(random: np.random.Generator, weights: Array, size: int) -> npt.NDArray
     return np.sort(np.argsort(waiting, kind="stable")[:size])
 
 
-def _swapped(scaled: _Scaled, mask: Mask, diffusion: float) -> tuple[Candidate, ...]:
-    """Return the models with one kept term swapped for a dropped one, best first."""
-    total = scaled.equations.total()
+def _phase_two(sample: Sample, terms: Sequence[int], penalty: float, diffusion: float) -> tuple[Array, Array]:
+    """Return the coefficients (k,) of these terms from all panels, and their covariance (k, k)."""
+    final, places = sample.all_panels(terms)
+    scale = sample.scale if len(final.basis) == len(sample.scale) else sample.scale[list(terms)]
+    mask = np.isin(np.arange(len(scale)), places)
+    z = _minimise(in_units(final, scale).total(), mask, penalty) / scale
+    return z[places], covariance(final, places, z[places], diffusion)
+
+
+def _swapped(sample: Sample, mask: Mask, penalty: float, diffusion: float) -> tuple[Candidate, ...]:
+    """Return the models with one kept term swapped for a dropped one, best first; panels count for those left out."""
+    total, share = sample.scaled.total(), len(sample.index) / sample.panels
 
     def misfit(z: Array) -> float:
-        return float(total.misfit(z)[0]) / diffusion
+        return float(total.misfit(z)[0]) / share / diffusion
 
-    chosen = misfit(scaled.refit(mask))
+    chosen = misfit(_minimise(total, mask, penalty))
     found = []
     for out in np.flatnonzero(mask):
         for into in np.flatnonzero(~mask):
             other = mask.copy()
             other[out], other[into] = False, True
-            z = scaled.refit(other)
+            z = _minimise(total, other, penalty)
             terms = tuple(int(k) for k in np.flatnonzero(other))
-            values = tuple(float(c) for c in (z / scaled.scale)[list(terms)])
+            values = tuple(float(c) for c in (z / sample.scale)[list(terms)])
             found.append(Candidate(terms, values, misfit(z) - chosen))
     return tuple(sorted(found, key=lambda c: (c.score, c.terms)))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Candidate", "Fit", "Iteration"]
+__all__ = ["Candidate", "Fit", "Iteration", "without_last"]
 
 
 @dataclass(frozen=True)
@@ -61,3 +61,15 @@ class Fit:
     def __post_init__(self) -> None:
         kept = set(self.terms)
         object.__setattr__(self, "dropped", tuple(n for k, n in enumerate(self.basis) if k not in kept))
+
+
+def without_last(fit: Fit) -> Fit:
+    """Return the fit without its last column, which every model has (an unknown sigma**2); its error stays in others."""
+    return replace(
+        fit,
+        basis=fit.basis[:-1],
+        terms=fit.terms[:-1],
+        coefficients=fit.coefficients[:-1],
+        covariance=fit.covariance[:-1, :-1],
+        alternatives=tuple(Candidate(c.terms[:-1], c.coefficients[:-1], c.score) for c in fit.alternatives),
+    )

@@ -111,6 +111,13 @@ class NormalEquations:
             energy=energy,
         )
 
+    def solution(self) -> Array:
+        """Return the coefficients (M,) that all panels together ask for, no term dropped (least norm if singular)."""
+        gram, moment = self.gram.sum(axis=0), self.moment.sum(axis=0)
+        scale = np.sqrt(np.diag(gram))
+        scale = np.where(scale > 0, scale, 1.0)
+        return np.asarray(np.linalg.lstsq(gram / np.outer(scale, scale), moment / scale, rcond=None)[0] / scale)
+
     def misfit(self, coefficients: npt.ArrayLike) -> Array:
         """Return E_n(z) = z'A_n z - 2 b_n'z + c_n of every panel (P,); c_n counts as 0 where the form has none."""
         z = np.asarray(coefficients, dtype=np.float64)

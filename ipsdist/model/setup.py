@@ -32,6 +32,8 @@ class Setup:
     """Spacing of the force mesh, a power of two."""
     grid: Grid
     """Grid of densities and figures: the configured one, else one chosen from the particles."""
+    ragged: bool = False
+    """Whether particles come and go; ``particles`` is then the largest number at once."""
 
     @property
     def slices(self) -> int:

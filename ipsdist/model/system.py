@@ -60,7 +60,7 @@ class Times:
         """Return the observed times (slices,)."""
         if self.chosen is None:
             return np.arange(self.slices, dtype=np.float64) * (self.observe_every * self.step)
-        return self.slice_steps() * self.step
+        return self.slice_steps().astype(np.float64) * self.step
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ def headline(result: Mapping[str, Any], names: Sequence[tuple[str, str]]) -> Mar
         for kind, left in _LEFT.items()
         if kind == "kernel" or any(t["kind"] == kind for t in result["terms"])
     ]
+    if judge(result).rank == 2 and result["terms"]:
+        formulas.append('<p class="facts">a candidate: these data do not determine the law</p>')
     links = "".join(f'<li><a href="#{identity}">{escape(name)}</a></li>' for identity, name in names)
     return Markup(
         f"<header>\n<h1>Interaction law learnt from particles: {escape(result['case'])}</h1>\n"
@@ -57,15 +59,15 @@ def verdict(result: Mapping[str, Any]) -> Markup:
 
 def terms(result: Mapping[str, Any], data: ReportData) -> Markup:
     """Return kept terms with errors, dropped ones, and the runners-up."""
-    known = data.truth is not None
+    again = (result.get("stability") or {}).get("terms")
     rows = []
     for kept in result["terms"]:
         low, high = kept["interval95"] or (None, None)
         row = [term(kept["name"]), kept["kind"], kept["coefficient"], kept["standard_error"], low, high]
-        rows.append(row if data.truth is None else [*row, true_coefficient(data.truth, kept["name"], kept["kind"])])
-    columns = ["term", "kind", "coefficient", "standard error", "lower 95 %", "upper 95 %"] + (
-        ["true"] if known else []
-    )
+        row += [f"{100 * again[kept['name']]:.0f} %"] if again else []
+        rows.append(row if data.truth is None else [*row, true_coefficient(data.truth, kept["name"])])
+    columns = ["term", "kind", "coefficient", "standard error", "lower 95 %", "upper 95 %"]
+    columns += (["kept in resamples"] if again else []) + (["true"] if data.truth is not None else [])
     dropped = ", ".join(html_name(name) for name in result["dropped"]) or "none"
     parts = [table("Kept terms", columns, rows), paragraph(Markup(f"Dropped: {dropped}."))]
     selection = result["selection"].replace("_", " ")
@@ -139,7 +141,27 @@ def system(result: Mapping[str, Any]) -> Markup:
     parts = [_facts("System", result["system"])]
     if result.get("data"):
         parts.append(_facts("Data", result["data"]))
-    return section("system", "System and data", [Markup(f'<div class="columns">{"".join(parts)}</div>')])
+    noise = [_noise(result["noise"])] if result.get("noise") else []
+    return section("system", "System and data", [Markup(f'<div class="columns">{"".join(parts)}</div>'), *noise])
+
+
+def _noise(noise: Mapping[str, Any]) -> Markup:
+    """Return what the displacements of tracks say by themselves."""
+
+    def row(words: str, estimate: Mapping[str, Any], model: str) -> list[object]:
+        return [words, with_error(estimate["value"] or 0.0, estimate["standard_error"]), model]
+
+    rows = [
+        row("σ² from one slice to the next (length²/time)", noise["diffusion"], ""),
+        row("σ² over long times (length²/time)", noise["lasting"], "the same"),
+        row("variance of noise in the positions (length²)", noise["localisation"], "0"),
+        row("correlation of neighbouring displacements", noise["correlation"][0], "0"),
+        row("excess kurtosis of displacements", noise["kurtosis"], "0"),
+        row("scatter of the scores over what σ² says", noise["overdispersion"], "1"),
+        *(row(f"mean drift along {a} (length/time)", d, "") for a, d in zip("xyz", noise["drift"], strict=False)),
+    ]
+    caption = f"What {noise['displacements']} displacements say by themselves"
+    return table(caption, ["quantity", "value", "in the model"], rows)
 
 
 def cost(result: Mapping[str, Any]) -> Markup:

@@ -15,9 +15,12 @@ _LEFT = {"kernel": "phi(r)", "potential": "V", "drift": "drift"}
 
 def summary_lines(result: Mapping[str, Any]) -> list[str]:
     """Return the learnt formula with errors, sigma^2, the runner-up and the verdict (ASCII unless a name is not)."""
+    verdict = judge(result)
     lines = [
         f"{left} = {_sum(result, kind)}" for kind, left in _LEFT.items() if kind == "kernel" or _of_kind(result, kind)
     ]
+    if verdict.rank == 2 and result["terms"]:
+        lines[0] += "   (a candidate: these data do not determine the law)"
     diffusion = result["diffusion"]
     given = "" if diffusion["standard_error"] is not None else " (given)"
     lines.append(f"sigma^2 = {with_error(diffusion['value'], diffusion['standard_error'], plain=True)}{given}")
@@ -33,7 +36,6 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"error of phi: {100 * errors['kernel_relative_l2']:.3g} % (relative L2 over the distances seen){right}"
         )
-    verdict = judge(result)
     doubts = [f"  - {doubt}" for doubt in verdict.doubts if not doubt.startswith("The runner-up")]
     return [*lines, f"trust: {verdict.level.lower()}", *doubts]
 

@@ -10,6 +10,8 @@ from ipsdist.report.terms import number
 
 __all__ = ["Verdict", "evidence", "judge", "strength"]
 
+_SOME = 60
+"""Share of the distances, in percent, below which it is said where they lie."""
 _WELL, _CARE, _NOT = "Well determined", "Read with care", "Not determined"
 
 
@@ -53,6 +55,7 @@ def judge(result: Mapping[str, Any], name: Callable[[str], str] = str, text: Cal
     groups = (", ".join(map(name, group)) for group in result["confounded"])
     doubts.extend(f"The data cannot tell these terms apart: {group}." for group in groups)
     _condition(result["condition"], doubts, facts)
+    _against_zero(result.get("nonparametric"), doubts if rank else facts)
     doubts.extend(text(warning) for warning in result.get("warnings", ()))
     if result.get("settled") is False:
         doubts.append("The slices are far apart, and the answer, solved forward, does not lead to itself.")
@@ -91,6 +94,22 @@ def _errors(result: Mapping[str, Any], name: Callable[[str], str], doubts: list[
         share, worst = max((100 * t["standard_error"] / abs(t["coefficient"]), t["name"]) for t in terms)
         facts.append(f"The largest relative standard error is {number(share, 2)} % ({name(worst)}).")
     return 2 if open_ends else 0
+
+
+def _against_zero(curve: Mapping[str, Any] | None, sentences: list[str]) -> None:
+    """Say where the kernel without a dictionary is told from 0."""
+    if curve is None:
+        return
+    r, lower, upper = curve["r"], curve["lower"], curve["upper"]
+    apart = [k for k in range(len(r)) if lower[k] > 0 or upper[k] < 0]
+    if not apart:
+        sentences.append("Without a dictionary, the 95 % band of phi holds 0 at every distance.")
+        return
+    share = 100 * len(apart) / len(r)
+    where = "at every distance seen" if share == 100 else f"at {share:.0f} % of the distances seen"
+    if share < _SOME:
+        where += f", between {r[apart[0]]:.3g} and {r[apart[-1]]:.3g}"
+    sentences.append(f"Without a dictionary, the 95 % band of phi leaves 0 out {where}.")
 
 
 def _condition(condition: float | None, doubts: list[str], facts: list[str]) -> None:

@@ -14,11 +14,12 @@ from ipsdist.arrays import to_host
 from ipsdist.config import RunConfig, resolve
 from ipsdist.importers.npz import check_tracks
 from ipsdist.model.errors import InputError
-from ipsdist.runs import pipeline
+from ipsdist.runs import pipeline, pooled
 from ipsdist.runs.inputs import Inputs
 from ipsdist.runs.pipeline import Options, Outcome
+from ipsdist.runs.pooled import Pooled
 
-__all__ = ["assemble", "estimate", "fit", "learn", "run", "simulate"]
+__all__ = ["assemble", "estimate", "fit", "learn", "pool", "run", "simulate"]
 
 _OWN = ("diffusion", "labelled", "terms", "cutoff", "settings", "out", "seed", "sets")
 """Arguments that are not `Options`."""
@@ -68,6 +69,20 @@ def assemble(out: Path | str, sets: Sequence[str] = (), options: Options | None 
 def fit(out: Path | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
     """Do the kernel of a run directory again; ``sets`` changes keys of this or later stages."""
     return pipeline.redo(Path(out), "kernel", sets, _options(options, how))
+
+
+def pool(directories: Sequence[str | Path], out: Path | str | None = None, sets: Sequence[str] = ()) -> Pooled:
+    """Learn one law from several finished runs, like ``ipsdist pool``: their equations add, each over its sigma**2.
+
+    Parameters
+    ----------
+    directories : directories of at least two runs; they are only read.
+    out : directory for pooled.json, pooled.html and its figure; None keeps nothing but what is returned.
+    sets : texts that change ``dictionary.terms`` (default those of the first run) or keys of ``fit``.
+
+    Raises InputError before anything is written.
+    """
+    return pooled.pool(directories, None if out is None else Path(out), sets)
 
 
 def learn(

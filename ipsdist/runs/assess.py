@@ -30,6 +30,7 @@ from ipsdist.stages.densities import slice_totals
 from ipsdist.stages.outside import Outside
 from ipsdist.stages.radial import has_radial, load_radial, radial_basis
 from ipsdist.stages.snapshots import TOLERATED
+from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
 
 __all__ = ["Assessment", "assess"]
@@ -40,7 +41,7 @@ _LOOKS = 101
 """Times at which densities are compared and drawn, at most."""
 _RHO_SLICES = 11
 _RADII = 257
-_RESOLUTION = {1: 8, 2: 4}
+_RESOLUTION = {1: 8, 2: 4, 3: 4}
 """Details of the kernel without a dictionary, in mesh spacings, at least."""
 _TAIL = 0.999
 """The kernel is drawn up to the distance below which this share of the pairs lies."""
@@ -67,7 +68,8 @@ class Assessment:
     """(M,) true coefficients; None when the truth is unknown or no combination of the dictionary."""
     errors: dict[str, Any] | None
     wasserstein: dict[str, Any] | None
-    energy: dict[str, Any]
+    energy: dict[str, Any] | None
+    """None for few particles, whose density is no mean field."""
     data_loss: float | None
     warnings: tuple[str, ...]
     """What should lower the reader's trust, one sentence each."""
@@ -97,8 +99,10 @@ def assess(
     radii, rho = _distances(store, setup)
     band = learnt.band(radii)
     warnings: list[str] = []
+    few = sums_directly(config, setup)  # no mean-field limit is assumed, so none is predicted
     predicted = [
-        None if law is None else _predict(densities[0], grid, law, diffusion, every[looks], warnings) for law in laws
+        None if law is None or few else _predict(densities[0], grid, law, diffusion, every[looks], warnings)
+        for law in laws
     ]
     return Assessment(
         looks=looks,
@@ -114,7 +118,7 @@ def assess(
         truth=truth,
         errors=_errors(kernel, truth, fit, learnt, equations, diffusion, radii, rho),
         wasserstein=_wasserstein(densities, predicted[1], grid, every[looks]),
-        energy=_energies(densities, predicted, grid, laws, diffusion, every[looks]),
+        energy=None if few else _energies(densities, predicted, grid, laws, diffusion, every[looks]),
         data_loss=None if predicted[1] is None else data_loss(densities, predicted[1]),
         warnings=tuple(warnings) + _outside(store, setup),
     )
@@ -124,7 +128,8 @@ def _free_band(store: Store, config: RunConfig, radii: Array, diffusion: float) 
     """Return phi(r) from the radial equations; it trusts the time rule, so it needs close slices."""
     setup, kernel = setup_of(store), store.record("kernel/done") or {}
     error = kernel["slice_error"]
-    far = kernel["bridged"] or (config.form == "action" and (error is None or error > TOLERATED))
+    timed = config.form == "action" and not setup.ragged
+    far = kernel["bridged"] or (timed and (error is None or error > TOLERATED))
     if far or not has_radial(config, setup):
         return None
     basis = radial_basis(store)
@@ -134,7 +139,7 @@ def _free_band(store: Store, config: RunConfig, radii: Array, diffusion: float) 
     return kernel_band(
         equations,
         basis,
-        diffusion,
+        diffusion * kernel["factor"],
         np.minimum(radii, basis.reach),
         resolution=_RESOLUTION[setup.dimension] * setup.spacing,
     )

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from ipsdist.config import RunConfig
 from ipsdist.importers.npz import Tracks, digest, read_initial, read_tracks
 from ipsdist.model.errors import InputError
-from ipsdist.stages.particles import INPUT_INITIAL, INPUT_POSITIONS, initial_positions
+from ipsdist.stages.particles import INPUT_INITIAL, initial_positions
+from ipsdist.stages.tracks import POSITIONS, RAGGED, TIMES, read_ragged
 from ipsdist.storage import Store
 
 __all__ = ["Inputs", "known_digests", "read_inputs", "start_sample", "track_shape", "write_inputs"]
@@ -21,6 +22,7 @@ Array = npt.NDArray[np.float64]
 
 _RECORD = "input/done"
 _SAMPLE = 4096
+_LOOKS = 64
 
 
 @dataclass(frozen=True)
@@ -47,21 +49,21 @@ def read_inputs(config: RunConfig) -> Inputs:
     return Inputs()
 
 
-def track_shape(inputs: Inputs | Store) -> tuple[tuple[float, ...], int, int]:
-    """Return times (T,), particles and dimension of positions that others made.
+def track_shape(inputs: Inputs | Store) -> tuple[tuple[float, ...], int, int, bool]:
+    """Return times (T,), particles, dimension of positions that others made, and whether particles come and go.
 
-    Raises InputError for tracks with gaps, births or deaths, which the mesh road cannot take.
+    The number of particles is then the largest at once.
     """
     if isinstance(inputs, Inputs):
         assert inputs.tracks is not None
         _, particles, dimension = inputs.tracks.positions.shape
-        return tuple(inputs.tracks.times.tolist()), particles, dimension
-    if not inputs.exists(INPUT_POSITIONS):
-        fix = "select the particles and times that are complete and import those"
-        rule = "must hold every particle at every time in this version"
-        raise InputError("data.file", rule, "tracks with gaps, births or deaths", fix)
-    _, particles, dimension = inputs.read(INPUT_POSITIONS, slice(0, 1)).shape
-    return tuple(inputs.read("input/times").tolist()), particles, dimension
+        return tuple(inputs.tracks.times.tolist()), particles, dimension, False
+    times = tuple(inputs.read(TIMES).tolist())
+    if not inputs.exists(POSITIONS):
+        present = np.diff(inputs.read(f"{RAGGED}/offset"))
+        return times, int(present.max()), inputs.read(f"{RAGGED}/positions", slice(0, 1)).shape[1], True
+    _, particles, dimension = inputs.read(POSITIONS, slice(0, 1)).shape
+    return times, particles, dimension, False
 
 
 def known_digests(store: Store, config: RunConfig) -> Mapping[str, str] | None:
@@ -84,9 +86,9 @@ def write_inputs(store: Store, inputs: Inputs) -> None:
     if inputs.tracks is not None:
         x = inputs.tracks.positions
         dims = ("time", "particle", "space")
-        store.create_array(INPUT_POSITIONS, x.shape, x.dtype, dims, (1, *x.shape[1:]), "length", False)
-        store.write_region(INPUT_POSITIONS, 0, x)
-        store.write("input/times", inputs.tracks.times, dims=("time",), units="time")
+        store.create_array(POSITIONS, x.shape, x.dtype, dims, (1, *x.shape[1:]), "length", False)
+        store.write_region(POSITIONS, 0, x)
+        store.write(TIMES, inputs.tracks.times, dims=("time",), units="time")
     if inputs.initial is not None:
         store.write(INPUT_INITIAL, inputs.initial, dims=("particle", "space"), units="length", compress=False)
     store.commit(_RECORD, dict(inputs.digests))
@@ -117,8 +119,12 @@ def _evenly(positions: Array) -> Array:
 
 def _ends(inputs: Inputs | Store) -> Array:
     if isinstance(inputs, Store):
-        last = len(inputs.read("input/times")) - 1
-        ends = [inputs.read(INPUT_POSITIONS, slice(k, k + 1))[0] for k in (0, last)]
+        last = len(inputs.read(TIMES)) - 1
+        if not inputs.exists(POSITIONS):
+            # Few may be there at either end: all of a short film, an even choice of a long one.
+            looks = np.unique(np.linspace(0, last, _LOOKS).round().astype(int)).tolist()
+            return np.concatenate([read_ragged(inputs, k, k + 1).positions for k in looks])
+        ends = [inputs.read(POSITIONS, slice(k, k + 1))[0] for k in (0, last)]
     else:
         assert inputs.tracks is not None
         ends = [inputs.tracks.positions[0], inputs.tracks.positions[-1]]

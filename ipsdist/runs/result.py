@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from ipsdist.config import RunConfig
-from ipsdist.model.fit import Fit
+from ipsdist.model.fit import Candidate, Fit
 from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.model.learned_potential import LearnedPotential
-from ipsdist.model.normal_equations import DIFFUSION
 from ipsdist.numerics.equations.diffusion import Diffusion
 from ipsdist.report.data import ReportData
 from ipsdist.runs.assess import Assessment
@@ -50,21 +49,16 @@ def result_of(
         "form_reason": (store.record("kernel/done") or {}).get("form_reason", config.form_reason),
         "selection": fit.selection,
         "terms": _terms(fit, config),
-        "dropped": [name for name in fit.dropped if name != DIFFUSION],
-        "confounded": [],
+        "dropped": list(fit.dropped),
+        "confounded": (store.record("kernel/done") or {})["confounded"],
+        "noise": (store.record("kernel/done") or {})["noise"],
+        "stability": (store.record("kernel/done") or {})["stability"],
         "kernel": learnt.text,
         "potential": LearnedPotential.from_fit(fit, config.unknowns()).text if config.unknowns().fields else None,
         "diffusion": {"value": diffusion.value, "standard_error": diffusion.standard_error},
         "breakpoints": [],
         "breakpoint_roads": None,
-        "alternatives": [
-            {
-                "terms": [fit.basis[k] for k in a.terms],
-                "coefficients": list(a.coefficients),
-                "score_difference": a.score,
-            }
-            for a in fit.alternatives
-        ],
+        "alternatives": [_alternative(fit, other) for other in fit.alternatives],
         "condition": fit.condition,
         "band": {"r": assessment.radii, "value": value, "lower": lower, "upper": upper},
         "settled": (store.record("kernel/done") or {}).get("settled"),
@@ -109,10 +103,10 @@ def report_data(store: Store, config: RunConfig, fit: Fit, assessment: Assessmen
         kernel_true=a.kernel_true,
         names=fit.basis,
         truth=truth,
-        energy_times=a.times,
-        energy_data=_array(a.energy["data"]),
-        energy_true=_array(a.energy["true"]),
-        energy_learnt=_array(a.energy["learnt"]),
+        energy_times=None if a.energy is None else a.times,
+        energy_data=None if a.energy is None else _array(a.energy["data"]),
+        energy_true=None if a.energy is None else _array(a.energy["true"]),
+        energy_learnt=None if a.energy is None else _array(a.energy["learnt"]),
         wasserstein_times=None if distance is None else a.times,
         wasserstein_values=None if distance is None else _array(distance["values"]),
         history=fit.history,
@@ -120,6 +114,14 @@ def report_data(store: Store, config: RunConfig, fit: Fit, assessment: Assessmen
         history_final=final if fit.selection == "two_phase" else None,
         config=config.to_toml(),
     )
+
+
+def _alternative(fit: Fit, other: Candidate) -> dict[str, Any]:
+    return {
+        "terms": [fit.basis[k] for k in other.terms],
+        "coefficients": list(other.coefficients),
+        "score_difference": other.score,
+    }
 
 
 def _nonparametric(assessment: Assessment) -> dict[str, Any] | None:
@@ -177,7 +179,6 @@ def _terms(fit: Fit, config: RunConfig) -> list[dict[str, Any]]:
             "interval95": [float(z - 1.959963984540054 * error), float(z + 1.959963984540054 * error)],
         }
         for k, z, error in rows
-        if fit.basis[k] != DIFFUSION
     ]
 
 

@@ -42,7 +42,7 @@ def prepare(config: RunConfig, inputs: Inputs | Store) -> Setup:
     if config.run.device == "gpu":
         raise InputError("run.device", "must be auto or cpu in this version", "gpu", "the GPU road is not built yet")
     if config.data.source == "import":
-        times, particles, dimension = track_shape(inputs)
+        times, particles, dimension, ragged = track_shape(inputs)
         sample = start_sample(config, inputs)
         return Setup(
             dimension=dimension,
@@ -53,6 +53,7 @@ def prepare(config: RunConfig, inputs: Inputs | Store) -> Setup:
             force=None,
             spacing=_given(config, sample) or data_spacing(sample, config.dictionary.cutoff),
             grid=_grid(config, sample),
+            ragged=ragged,
         )
     return _of_simulation(config, start_sample(config, inputs))
 

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ipsdist.config import RunConfig
 from ipsdist.learning.choice import Choice
+from ipsdist.learning.panels import PanelSource
 from ipsdist.learning.resolution import fine_terms, fit_resolved, widened
 from ipsdist.learning.subset import best_subset
 from ipsdist.learning.two_phase import two_phase
 from ipsdist.learning.uncertainty import with_diffusion_error
-from ipsdist.model.fit import Fit
+from ipsdist.model.errors import RunError
+from ipsdist.model.fit import Fit, without_last
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.numerics.equations.diffusion import Diffusion
 from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.stages.base import setup_of
+from ipsdist.stages.drawn import DrawnPanels
 from ipsdist.stages.equations import load_strong
 from ipsdist.stages.joining import equations_of, pairings_of, sigma_squared
 from ipsdist.stages.radial import radial_basis
 from ipsdist.stages.snapshots import TOLERATED, bridge, judged
+from ipsdist.stages.tracked import equations_of_tracks
 from ipsdist.storage import Store
 
-__all__ = ["Answer", "find_answer", "phases"]
+_TURNS = 3
+"""Selections with the sigma^2 of the one before; the second moves it by less than its error."""
+
+__all__ = ["Answer", "find_answer", "phases", "select"]
 
 
 @dataclass(frozen=True)
@@ -43,14 +51,37 @@ class Answer:
     """Why these equations, in a line."""
     settled: bool | None = None
     """Whether a bridged answer, solved forward, leads to itself; None where nothing was bridged."""
+    factor: float = 1.0
+    """By which the likelihood was widened for scores that scatter more than sigma^2 says."""
+    noise: dict[str, Any] | None = None
+    """What the displacements of tracks say about their noise; None where it was not asked."""
+
+    sample: NormalEquations | None = None
+    """The panels by which the terms were selected, where not all were assembled with all terms."""
+
+    @property
+    def weighed(self) -> NormalEquations:
+        """The equations of the terms that were weighed: those which the slices do not resolve left out."""
+        if self.sample is not None:
+            return self.sample
+        kept = [k for k, name in enumerate(self.equations.basis) if name not in self.unresolved]
+        names = [self.equations.basis[k] for k in kept]
+        return self.equations.change_basis(np.eye(len(self.equations.basis))[:, kept], names)
 
 
 def find_answer(store: Store, config: RunConfig) -> Answer:
     """Join the equations of the form and select."""
     if config.form == "strong":
         given = Diffusion(float(config.system.diffusion or 0.0), None)
+        if config.fit.assembly == "drawn":
+            return _drawn(config, DrawnPanels(store, config), given)
         return _resolved(config, load_strong(store, config), given, None, ())
-    pairings, diffusion = pairings_of(store, config), sigma_squared(store, config)
+    if setup_of(store).ragged:
+        return _of_tracks(store, config)
+    pairings = pairings_of(store, config)
+    if config.form == "weak" and config.estimates_diffusion and not config.data.labelled:
+        return _with_diffusion(store, config, pairings)
+    diffusion = sigma_squared(store, config)
     plain = equations_of(config, store, pairings, diffusion.value)
     if config.form != "action":
         return _resolved(config, plain, diffusion, None, ())
@@ -64,7 +95,33 @@ def find_answer(store: Store, config: RunConfig) -> Answer:
     return replace(found, fit=fit)
 
 
-def phases(config: RunConfig, equations: NormalEquations, diffusion: float, *, importance: bool) -> Fit:
+def _with_diffusion(store: Store, config: RunConfig, pairings: list[Pairings]) -> Answer:
+    """Select with sigma^2 as one more unknown, which is in every model and scales the likelihood as well.
+
+    The equations that are kept are those at the sigma^2 found; the errors are those of all unknowns together.
+    """
+    joint, fit = equations_of(config, store, pairings, None), config.fit
+    last = len(joint.basis) - 1
+    value = float(joint.solution()[last])
+    for _ in range(_TURNS):
+        if not value > 0:
+            raise RunError("no positive sigma^2 fits these snapshots: give system.diffusion")
+        found = best_subset(joint, value, criterion=fit.criterion, max_terms=fit.max_terms, always=(last,))
+        value = float(found.coefficients[-1])
+    diffusion = Diffusion(value, float(found.standard_errors[-1]))
+    plain = equations_of(config, store, pairings, value)
+    return Answer(without_last(found), plain, diffusion, reason=config.form_reason)
+
+
+def _drawn(config: RunConfig, panels: DrawnPanels, diffusion: Diffusion) -> Answer:
+    """Select on the panels that Phase I draws, refit on all of them."""
+    fit = phases(config, panels, diffusion.value, importance=True)
+    count = fit.history[-1].sampled
+    reason = f"named by fit.form; {count} of {panels.panels} panels were assembled with all terms"
+    return Answer(fit, panels.refitted(fit.terms), diffusion, reason=reason, sample=panels.sample())
+
+
+def phases(config: RunConfig, equations: NormalEquations | PanelSource, diffusion: float, *, importance: bool) -> Fit:
     """Return what the two phases of [S] find in the equations."""
     fit = config.fit
     return two_phase(
@@ -75,18 +132,34 @@ def phases(config: RunConfig, equations: NormalEquations, diffusion: float, *, i
         penalty=fit.penalty,
         penalize_refit=fit.penalize_refit,
         scale_columns=fit.scale_columns,
-        sampled_fraction=fit.sampled_fraction,
+        sampled_fraction=fit.share,
         iterations=fit.iterations,
         importance=importance,
     )
 
 
-def _select(config: RunConfig, equations: NormalEquations, diffusion: float) -> Fit:
+def select(config: RunConfig, equations: NormalEquations, diffusion: float) -> Fit:
     """Return what the configured selection finds in the equations."""
     fit = config.fit
     if config.selection == "best_subset":
         return best_subset(equations, diffusion, criterion=fit.criterion, max_terms=fit.max_terms)
     return phases(config, equations, diffusion, importance=True)
+
+
+def _of_tracks(store: Store, config: RunConfig) -> Answer:
+    """Select on tracks where particles come and go, by a likelihood as wide as their scores scatter."""
+    found = equations_of_tracks(store, config)
+    fit = select(config, found.equations, found.factor * found.diffusion.value)
+    reason = "action form by direct pair sums: particles come and go, and no mean-field limit is assumed"
+    return Answer(
+        fit,
+        found.equations,
+        found.diffusion,
+        warnings=found.warnings,
+        reason=reason,
+        factor=found.factor,
+        noise=found.noise,
+    )
 
 
 def _of_action(
@@ -141,7 +214,7 @@ def _resolved(
     config: RunConfig, equations: NormalEquations, diffusion: Diffusion, error: float | None, doubts: Sequence[str]
 ) -> Answer:
     """Select among the terms that the slices resolve."""
-    fit, unresolved = fit_resolved(equations, diffusion.value, lambda e: _select(config, e, diffusion.value))
+    fit, unresolved = fit_resolved(equations, diffusion.value, lambda e: select(config, e, diffusion.value))
     named = tuple(f"the slices do not resolve {name}: it was left out" for name in unresolved)
     warnings = (*doubts, *named)
     return Answer(fit, equations, diffusion, unresolved=unresolved, slice_error=error, warnings=warnings)

@@ -101,7 +101,9 @@ def save_block(
         apart = np.array(two_apart, dtype=np.float64)
         store.write(f"{group}/{TWO_APART}", apart, dims=("slice",), units="length^2")
     placed = {"spacing": mesh.spacing, "lower": list(mesh.lower), "shape": list(mesh.shape)}
-    payload = {**placed, "particles": deposits[0].particles, "fingerprint": fingerprint}
+    counts = [d.particles for d in deposits]
+    particles = counts[0] if len(set(counts)) == 1 else counts
+    payload = {**placed, "particles": particles, "fingerprint": fingerprint}
     store.commit(block_record(replica, block), payload)
 
 
@@ -123,8 +125,9 @@ def load_block(store: Store, replica: int, block: Block, *, flux: bool = True) -
     """Read the deposits of a block, one per slice; ``flux=False`` leaves the displacements out."""
     group = block_group(replica, block)
     count, products = store.read(f"{group}/count"), store.read(f"{group}/products")
-    mesh, particles = block_mesh(store, replica, block), int(_placed(store, replica, block)["particles"])
-    slices = [Deposits(mesh, particles, c, p) for c, p in zip(count, products, strict=True)]
+    mesh, particles = block_mesh(store, replica, block), _placed(store, replica, block)["particles"]
+    counts = particles if isinstance(particles, list) else [particles] * len(count)
+    slices = [Deposits(mesh, n, c, p) for n, c, p in zip(counts, count, products, strict=True)]
     if not flux or not store.exists(f"{group}/flux"):
         return slices
     moved = zip(slices, store.read(f"{group}/flux"), store.read(f"{group}/squared_move"), strict=True)

@@ -18,8 +18,9 @@ from ipsdist.numerics.equations.pairings import Pairings, pair_slice, stack
 from ipsdist.numerics.equations.tables import PairTables, pair_tables
 from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer, setup_of
 from ipsdist.stages.blocks import Block, expected_nodes, load_block, slice_blocks, slice_bytes
-from ipsdist.stages.outside import outside_tables
+from ipsdist.stages.outside import make_tests, outside_tables
 from ipsdist.stages.radial import has_radial, make_basis, pair_block
+from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
 
 __all__ = ["EQUATIONS", "load_pairings", "load_strong", "read_equations", "write_equations"]
@@ -29,7 +30,15 @@ _FUNCTIONS = 60
 _PARTS = ("gram", "energy", "laplacian", "work")
 
 
+def _prepare(store: Store, config: RunConfig) -> None:
+    """Choose radial basis and test functions, which all tasks share."""
+    make_basis(store, config)
+    make_tests(store, config)
+
+
 def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Sequence[Task]:
+    if config.fit.assembly == "drawn":
+        return []  # the kernel assembles what it draws
     blocks = _blocks(config, setup)
     replicas = 1 if config.form == "strong" else setup.replicas
     size = len(blocks[0]) * slice_bytes(setup) + _table_bytes(config, setup)
@@ -67,6 +76,9 @@ def assemble_block(store: Store, task: Task, tick: Tick) -> Payload:
 def _pair_block(store: Store, task: Task, tick: Tick) -> None:
     config, setup, (replica, number) = task.config, setup_of(store), task.index
     block = slice_blocks(setup.slices, setup.dimension)[number]
+    if sums_directly(config, setup):
+        pair_block(store, config, replica, block, ())
+        return
     dictionary, slices = config.assembled(), load_block(store, replica, block)
     parts: list[Pairings] = []
     for deposits in slices:
@@ -150,8 +162,9 @@ def _keys(config: RunConfig) -> Mapping[str, Any]:
     known = None if config.known() is None else config.system.potential
     keys: dict[str, Any] = {"dictionary": {**dictionary, "terms": list(config.assembled().names)}, "potential": known}
     if config.form == "strong":
-        return {**keys, "form": "strong", "diffusion": config.system.diffusion}
-    return {**keys, "form": "weak" if config.form == "weak" else "pairs"}
+        drawn = {"assembly": "drawn"} if config.fit.assembly == "drawn" else {}
+        return {**keys, **drawn, "form": "strong", "diffusion": config.system.diffusion}
+    return {**keys, "form": "weak" if config.form == "weak" else "pairs", "sums": config.fit.sums}
 
 
 EQUATIONS = Stage(
@@ -159,7 +172,7 @@ EQUATIONS = Stage(
     unit="slices",
     needs=lambda config: ("particles", "densities") if config.form == "strong" else ("particles",),
     keys=_keys,
-    prepare=make_basis,
+    prepare=_prepare,
     tasks=_tasks,
     do=assemble_block,
     finish=no_answer,

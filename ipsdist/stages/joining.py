@@ -13,11 +13,13 @@ from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.numerics.equations.diffusion import Diffusion, richardson
 from ipsdist.numerics.equations.forms.action import action_equations
 from ipsdist.numerics.equations.forms.likelihood import likelihood_equations
+from ipsdist.numerics.equations.forms.weak import weak_equations
 from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import TWO_APART, block_group, slice_blocks
 from ipsdist.stages.equations import load_pairings
-from ipsdist.stages.radial import load_projected
+from ipsdist.stages.outside import tests_of
+from ipsdist.stages.radial import follow, load_projected
 from ipsdist.stages.snapshots import joined, rule_of
 from ipsdist.storage import Store
 
@@ -26,9 +28,9 @@ __all__ = ["equations_of", "pairings_of", "sigma_squared"]
 
 def pairings_of(store: Store, config: RunConfig) -> list[Pairings]:
     """Return the pairings of every replica with the dictionary, by way of the radial basis if it was not assembled."""
-    if config.dictionary.assembled is None:
-        return load_pairings(store, config)
-    return load_projected(store, config)
+    if follow(config, setup_of(store)):
+        return load_projected(store, config)
+    return load_pairings(store, config)
 
 
 def sigma_squared(store: Store, config: RunConfig) -> Diffusion:
@@ -58,13 +60,27 @@ def _moves(store: Store, replica: int, name: str) -> npt.NDArray[Any]:
     return np.concatenate([store.read(f"{block_group(replica, b)}/{name}") for b in blocks])
 
 
-def equations_of(config: RunConfig, store: Store, pairings: Sequence[Pairings], diffusion: float) -> NormalEquations:
-    """Return the equations of the configured form by its time rule, replica after replica."""
+def equations_of(
+    config: RunConfig, store: Store, pairings: Sequence[Pairings], diffusion: float | None
+) -> NormalEquations:
+    """Return the equations of the configured form by its time rule, replica after replica.
+
+    ``diffusion`` None, which the weak form takes, makes sigma^2 one more unknown.
+    """
     setup, names = setup_of(store), config.unknowns().names
     times, n = setup.slice_times, setup.particles
     if config.form == "likelihood":
         return joined([likelihood_equations(p, times, basis=names, particles=n) for p in pairings])
     rule = rule_of(config, times)
+    if config.form == "weak":
+        tests = len(tests_of(store, config))
+        weak = [
+            weak_equations(p, times, basis=names, tests=tests, diffusion=diffusion, quadrature=rule, particles=n)
+            for p in pairings
+        ]
+        return joined(weak)
+    if diffusion is None:
+        raise ValueError("only the weak form learns sigma^2 with the rest")
     return joined(
         [action_equations(p, times, basis=names, diffusion=diffusion, quadrature=rule, particles=n) for p in pairings]
     )

@@ -15,6 +15,7 @@ from ipsdist.numerics.equations.diffusion import Diffusion
 from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.answer import find_answer, phases
 from ipsdist.stages.base import Payload, Stage, Task, Tick, nothing_shared
+from ipsdist.stages.doubts import doubts
 from ipsdist.stages.equations import read_equations, write_equations
 from ipsdist.storage import Store
 
@@ -39,7 +40,10 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
         history = fit.history
         if config.selection != "two_phase":
             history = phases(config, equations, diffusion.value, importance=True).history
-        uniform = phases(config, equations, diffusion.value, importance=False)
+        uniform: tuple[Iteration, ...] = ()
+        if config.fit.assembly == "whole":  # even draws would assemble other slices, for nothing but a figure
+            uniform = phases(config, equations, diffusion.value, importance=False).history
+        told = doubts(config, found)
     write_equations(store, _EQUATIONS, equations)
     store.write("kernel/coefficients", fit.coefficients, dims=("kept",))
     store.write("kernel/covariance", fit.covariance, dims=("kept", "other_kept"))
@@ -55,6 +59,9 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
         "warnings": list(found.warnings),
         "form_reason": found.reason or config.form_reason,
         "settled": found.settled,
+        "factor": found.factor,
+        "noise": found.noise,
+        **told,
         "basis": list(fit.basis),
         "terms": list(fit.terms),
         "coefficients": fit.coefficients.tolist(),
@@ -63,7 +70,7 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
         "selection": fit.selection,
         "alternatives": [asdict(a) for a in fit.alternatives],
         "history": [asdict(i) for i in history],
-        "history_uniform": [asdict(i) for i in uniform.history],
+        "history_uniform": [asdict(i) for i in uniform],
     }
 
 
@@ -107,16 +114,18 @@ def _iterations(records: Sequence[dict[str, Any]]) -> tuple[Iteration, ...]:
     return tuple(Iteration(tuple(i["mask"]), tuple(i["coefficients"]), i["sampled"], i["loss"]) for i in records)
 
 
+def _keys(config: RunConfig) -> Payload:
+    """Return what the answer depends on; the prediction that bridges distant slices is solved on the density grid."""
+    values = config.values("fit", "grid", "dictionary", "system.diffusion")
+    values["fit"] = {**values["fit"], "sampled_fraction": config.fit.share}
+    return {**values, "form": config.form, "seed": config.run.seed}
+
+
 KERNEL = Stage(
     name="kernel",
     unit="fits",
     needs=lambda config: ("equations",),
-    # The prediction that bridges distant slices is solved on the density grid, made finer.
-    keys=lambda config: {
-        **config.values("fit", "grid", "dictionary", "system.diffusion"),
-        "form": config.form,
-        "seed": config.run.seed,
-    },
+    keys=_keys,
     prepare=nothing_shared,
     tasks=_no_tasks,
     do=_nothing,

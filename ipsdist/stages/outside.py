@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,14 @@ from ipsdist.model.expression import Expression
 from ipsdist.model.learned_potential import LearnedPotential
 from ipsdist.model.mesh import Mesh
 from ipsdist.numerics.equations.tables import ExternalTables, external_tables
+from ipsdist.numerics.equations.test_functions import SplineTest, spline_tables, spline_tests
+from ipsdist.stages.base import setup_of
+from ipsdist.stages.blocks import block_mesh, common_mesh, slice_blocks
 from ipsdist.storage import Store
 
-__all__ = ["Outside", "outside_names", "outside_tables"]
+__all__ = ["Outside", "make_tests", "outside_names", "outside_tables", "tests_of"]
+
+_TESTS = "equations/tests"
 
 
 @dataclass(frozen=True)
@@ -39,14 +44,38 @@ def outside_names(config: RunConfig) -> tuple[str, ...]:
     return tuple(field.name for field in config.unknowns().fields)
 
 
+def make_tests(store: Store, config: RunConfig) -> None:
+    """Choose the test functions of the weak form, on a box that holds all particles at all times."""
+    setup = setup_of(store)
+    if config.form != "weak":
+        return
+    blocks = slice_blocks(setup.slices, setup.dimension)
+    mesh = reduce(common_mesh, (block_mesh(store, r, b) for r in range(setup.replicas) for b in blocks))
+    ends = [(float(nodes[0]), float(nodes[-1])) for nodes in mesh.axes()]
+    lower, upper = (tuple(end[k] for end in ends) for k in (0, 1))
+    tests = spline_tests(lower, upper, setup.particles, len(config.unknowns()) + 1)
+    store.write(_TESTS, np.array([[*t.centre, *t.width] for t in tests]), dims=("test", "centre_then_width"))
+
+
+def tests_of(store: Store, config: RunConfig) -> tuple[SplineTest, ...]:
+    """Read the test functions; none for other forms."""
+    if config.form != "weak":
+        return ()
+    d = config.system.dimension
+    return tuple(SplineTest(tuple(row[:d]), tuple(row[d:])) for row in store.read(_TESTS).tolist())
+
+
 def outside_tables(store: Store, config: RunConfig, mesh: Mesh) -> tuple[ExternalTables, ...]:
     """Return the tables of fields, test functions and the known potential, in this order, on a mesh."""
     known = config.known()
     fields = tuple(field.potential for field in config.unknowns().fields)
-    return _tables(fields if known is None else (*fields, known), mesh)
+    return _tables(fields, tests_of(store, config), () if known is None else (known,), mesh)
 
 
 @lru_cache(maxsize=4)
-def _tables(potentials: tuple[Expression, ...], mesh: Mesh) -> tuple[ExternalTables, ...]:
+def _tables(
+    fields: tuple[Expression, ...], tests: tuple[SplineTest, ...], known: tuple[Expression, ...], mesh: Mesh
+) -> tuple[ExternalTables, ...]:
     """Tabulate once for all slices on one mesh; neighbouring blocks mostly share it."""
-    return tuple(external_tables(p, mesh) for p in potentials)
+    first, last = ([external_tables(p, mesh) for p in potentials] for potentials in (fields, known))
+    return (*first, *spline_tables(tests, mesh), *last)

@@ -18,13 +18,12 @@ from ipsdist.numerics.densities.deposit import deposit, deposit_flux
 from ipsdist.numerics.particles.initial import sample
 from ipsdist.numerics.particles.stepping import State, Stepper
 from ipsdist.stages.base import Payload, Stage, Task, Tick, committed, measured, no_answer, nothing_shared, setup_of
-from ipsdist.stages.blocks import Block, block_record, save_block, slice_blocks, slice_bytes
+from ipsdist.stages.blocks import Block, block_group, block_record, save_block, slice_blocks, slice_bytes
+from ipsdist.stages.tracks import POSITIONS, keeps_positions, read_ragged
 from ipsdist.storage import Store
 
-__all__ = ["INPUT_INITIAL", "INPUT_POSITIONS", "PARTICLES", "initial_positions"]
+__all__ = ["INPUT_INITIAL", "PARTICLES", "initial_positions"]
 
-INPUT_POSITIONS = "input/positions"
-"""Positions that others made, (time, particle, space)."""
 INPUT_INITIAL = "input/initial"
 """Initial positions from a file, (particle, space)."""
 
@@ -102,14 +101,19 @@ def _step_replica(store: Store, task: Task, tick: Tick) -> Payload:
         state = stepper.start(_start(store, config, replica))
     kept = _Kept(store, config, replica)
     for block in blocks[len(done) :]:
-        deposits, apart = [], _TwoApart()
+        deposits, apart, track = [], _TwoApart(), []
         for number in range(block.first, block.stop):
             kept.keep(number, state.positions)
+            if keeps_positions(config, setup):
+                track.append(state.positions.copy())
             ahead = 0 if number == times.slices - 1 else int(steps[number + 1] - steps[number])
             apart.see(state.positions if config.data.labelled else None)
             deposits.append(_observe(stepper, state, ahead, labelled=config.data.labelled))
             tick(float(system.particles) * state.step)
         apart.see(state.positions if config.data.labelled and block.stop < times.slices else None)
+        if track:
+            name = f"{block_group(replica, block)}/positions"
+            store.write(name, np.stack(track), dims=("slice", "particle", "space"), units="length", compress=False)
         _save_checkpoint(store, replica, block, state)
         save_block(store, replica, block, deposits, task.fingerprint, apart.sums[: len(deposits)])
         _drop_checkpoint(store, replica, block.number - 2)
@@ -212,6 +216,8 @@ def _read_block(store: Store, task: Task) -> Payload:
     """Deposit one block of imported slices; with labels, the displacements to the next slice and to the one after."""
     setup, (number,) = setup_of(store), task.index
     block = slice_blocks(setup.slices, setup.dimension)[number]
+    if setup.ragged:
+        return _read_ragged(store, block, task.fingerprint)
     at = _Window(store, setup)
     corners = [(at(k).min(axis=0), at(k).max(axis=0)) for k in range(block.first, block.stop)]
     lowest, highest = (np.stack(c) for c in zip(*corners, strict=True))
@@ -230,6 +236,15 @@ def _read_block(store: Store, task: Task) -> Payload:
     return {}
 
 
+def _read_ragged(store: Store, block: Block, fingerprint: str) -> Payload:
+    """Deposit one block of slices in which particles come and go; their displacements are read where they are used."""
+    tracks = read_ragged(store, block.first, block.stop)
+    mesh = Mesh.around(tracks.positions.min(axis=0), tracks.positions.max(axis=0), setup_of(store).spacing)
+    deposits = [deposit(tracks.slice(k)[1], mesh) for k in range(len(block))]
+    save_block(store, 0, block, deposits, fingerprint)
+    return {}
+
+
 class _Window:
     """Reads imported slices a few at a time: small ones lie many to a chunk."""
 
@@ -244,7 +259,7 @@ class _Window:
         if number not in self._held:
             stop = min(number + self._batch, self._slices)
             kept = {k: x for k, x in self._held.items() if number - 2 <= k < number}
-            read = self._store.read(INPUT_POSITIONS, slice(number, stop))
+            read = self._store.read(POSITIONS, slice(number, stop))
             self._held = kept | dict(zip(range(number, stop), read, strict=True))
         return self._held[number]
 
@@ -256,7 +271,8 @@ def _keys(config: RunConfig) -> Mapping[str, Any]:
     law = ("initial.mixture", "initial.uniform", "initial.ring")
     # The mesh spacing resolves the cut-off of the dictionary too.
     data = ("data.source", "data.labelled", "data.times", "data.slices", "dictionary.cutoff")
-    return config.values("system", "time", *law, *data, "force", "run.seed", "run.precision")
+    positions = {"positions": config.fit.sums == "direct"}
+    return {**config.values("system", "time", *law, *data, "force", "run.seed", "run.precision"), **positions}
 
 
 PARTICLES = Stage(

@@ -26,16 +26,21 @@ from ipsdist.numerics.equations.radial import (
     project_radial,
     radial_equations,
     table_mesh,
+    without_columns,
 )
 from ipsdist.numerics.equations.tables import PairTables, pair_tables
+from ipsdist.numerics.equations.tracks import track_equations
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import Block, block_mesh, common_mesh, slice_blocks
-from ipsdist.stages.outside import outside_names, outside_tables
+from ipsdist.stages.direct import load_intervals, make_blur, pair_directly, pair_intervals
+from ipsdist.stages.outside import outside_names, outside_tables, tests_of
 from ipsdist.stages.snapshots import rule_of
+from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
 
 __all__ = [
     "HELD",
+    "follow",
     "has_radial",
     "held",
     "load_projected",
@@ -43,20 +48,28 @@ __all__ = [
     "make_basis",
     "pair_block",
     "radial_basis",
+    "ragged_equations",
 ]
 
 HELD = 1e-3
 """Largest error of a term in the radial basis, relative to its own size nearby, with which it is still projected."""
-_INTERVALS = {1: 32, 2: 24}
-"""Knots over the whole distance; three dimensions are left out, where the tables would not fit."""
+_INTERVALS = {1: 32, 2: 24, 3: 24}
+"""Knots over the whole distance."""
+_MESHED = (1, 2)
+"""Dimensions in which the tables of the functions on a mesh fit."""
 _KNOTS = "equations/radial/knots"
 _MARGIN = 6
 _PARTS = ("made", "gram", "energy", "laplacian", "work")
 
 
 def has_radial(config: RunConfig, setup: Setup) -> bool:
-    """Tell whether a run makes radial equations: in one and two dimensions, for forms that pair particles."""
-    return setup.dimension in _INTERVALS and config.form != "strong"
+    """Tell whether a run makes radial equations: for forms that pair particles; on a mesh in up to two dimensions."""
+    return sums_directly(config, setup) or (setup.dimension in _MESHED and config.form != "strong")
+
+
+def follow(config: RunConfig, setup: Setup) -> bool:
+    """Tell whether the terms follow from the radial equations: the particles were never paired with them."""
+    return config.dictionary.assembled is not None or sums_directly(config, setup)
 
 
 def make_basis(store: Store, config: RunConfig) -> None:
@@ -72,6 +85,8 @@ def make_basis(store: Store, config: RunConfig) -> None:
         reach, 2.0 * setup.spacing, None if kink is None or kink >= reach else kink, _INTERVALS[setup.dimension]
     )
     store.write(_KNOTS, np.array(basis.knots), dims=("knot",), units="length")
+    if sums_directly(config, setup):
+        make_blur(store, config)
 
 
 def radial_basis(store: Store) -> RadialBasis:
@@ -80,8 +95,17 @@ def radial_basis(store: Store) -> RadialBasis:
 
 
 def pair_block(store: Store, config: RunConfig, replica: int, block: Block, deposits: Sequence[Deposits]) -> None:
-    """Pair the slices of a block with the basis and write what the equations need of them."""
+    """Pair the slices of a block with the basis and write what the equations need of them.
+
+    ``deposits`` are not looked at where pairs are summed directly.
+    """
     setup, basis = setup_of(store), radial_basis(store)
+    if setup.ragged:
+        pair_intervals(store, config, block, basis)
+        return
+    if sums_directly(config, setup):
+        write_radial(store, replica, block, pair_directly(store, config, replica, block, basis))
+        return
     boxed = occupied(deposits)
     mesh = boxed[0].mesh
     every = gram_slices(setup.slices)
@@ -141,12 +165,25 @@ def load_projected(store: Store, config: RunConfig) -> list[Pairings]:
 def load_radial(store: Store, config: RunConfig, diffusion: float) -> NormalEquations:
     """Return the radial equations of all replicas added, in their order, over `radial_basis` and the fields."""
     setup, basis = setup_of(store), radial_basis(store)
+    if setup.ragged:
+        return ragged_equations(store, config, diffusion, None)
     form = "likelihood" if config.form == "likelihood" else "action"
     names = (*basis.names, *outside_names(config))
-    made = gram_slices(setup.slices)
-    rule = block_rule(setup.slice_times, form, rule_of(config, setup.slice_times), made)
-    each = [
-        radial_equations(_load(store, r), rule, basis=names, diffusion=diffusion, particles=setup.particles)
-        for r in range(setup.replicas)
-    ]
+    each = []
+    for replica in range(setup.replicas):
+        # Tests of the weak form are no unknowns.
+        whole = without_columns(_load(store, replica), len(names), len(tests_of(store, config)))
+        rule = block_rule(setup.slice_times, form, rule_of(config, setup.slice_times), whole.made)
+        each.append(radial_equations(whole, rule, basis=names, diffusion=diffusion, particles=setup.particles))
     return reduce(lambda a, b: a + b, each)
+
+
+def ragged_equations(
+    store: Store, config: RunConfig, diffusion: float, dictionary: Dictionary | None
+) -> NormalEquations:
+    """Return the equations of tracks where particles come and go, over a dictionary or (None) over the basis itself."""
+    basis = radial_basis(store)
+    names = basis.names if dictionary is None else dictionary.names
+    matrix = None if dictionary is None else project(dictionary, basis)[0]
+    known = 0 if config.known() is None else 1
+    return track_equations(load_intervals(store), diffusion, (*names, *outside_names(config)), matrix, known)

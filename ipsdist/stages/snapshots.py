@@ -35,6 +35,7 @@ from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import slice_blocks
 from ipsdist.stages.densities import slice_totals
 from ipsdist.stages.outside import Outside
+from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
 
 __all__ = ["TOLERATED", "Bridged", "bridge", "joined", "judged", "rule_of"]
@@ -81,7 +82,8 @@ def judged(config: RunConfig, store: Store, pairings: Sequence[Pairings], diffus
     else:
         error = time_error(together, setup.slice_times, rule, **told)
         choice = Choice("action", rule, not error <= TOLERATED, error, f"action form by {rule}, as fit.quadrature says")
-    able = setup.dimension in _PREDICTED and config.selection == "best_subset"
+    mean_field = setup.dimension in _PREDICTED and not sums_directly(config, setup)
+    able = mean_field and config.selection == "best_subset"
     wanted = {"on": True, "off": False, "auto": choice.control}[config.fit.prediction] and able
     if choice.control and not wanted:
         choice = replace(choice, reason=f"action form; the slices are too far apart for {rule}")

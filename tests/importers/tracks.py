@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ipsdist.importers.convert import Choices, import_tracks
-from ipsdist.importers.layout import read_ragged
 from ipsdist.importers.report import Imported
 from ipsdist.model.tracks import Ragged
+from ipsdist.stages.tracks import read_ragged
 from ipsdist.storage import Store
 
 

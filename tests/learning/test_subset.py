@@ -2,42 +2,50 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ipsdist.learning.subset import best_subset
+from ipsdist.learning.uncertainty import sandwich
 from ipsdist.model.errors import InputError
 from tests.learning.rows import EIGHT, dictionary_rows, from_rows
 
 
-def brute_force(x, y, diffusion, particles, criterion, max_terms):
+def brute_force(x, y, diffusion, particles, criterion, max_terms, always=()):
     """(score, terms, coefficients) of every model by lstsq on stacked rows, best first."""
     rows, target = x.reshape(-1, x.shape[-1]), y.ravel()
-    terms = rows.shape[1]
-    found = [(0.0, (), np.array([]))]
-    for size in range(1, max_terms + 1):
+    free = [k for k in range(rows.shape[1]) if k not in always]
+    terms, alone, found = len(free), 0.0, []
+    for size in range(max_terms + 1):
         price = {
             "bic": size * math.log(particles),
             "ebic": size * math.log(particles) + 2 * math.log(math.comb(terms, size)),
             "2lnN": 2 * size * math.log(particles),
         }[criterion]
-        for subset in itertools.combinations(range(terms), size):
+        for some in itertools.combinations(free, size):
+            subset = tuple(sorted((*some, *always)))
             z = np.linalg.lstsq(rows[:, subset], target, rcond=None)[0]
-            residual = target - rows[:, subset] @ z
-            found.append(((residual @ residual - target @ target) / diffusion + price, subset, z))
+            misfit = float(np.sum((target - rows[:, subset] @ z) ** 2))
+            alone = alone or misfit
+            found.append(((misfit - alone) / diffusion + price, subset, z))
     return sorted(found, key=lambda f: f[0])
 
 
+@pytest.mark.parametrize("always", [(), (7,), (0, 4)])
 @pytest.mark.parametrize("criterion", ["bic", "ebic", "2lnN"])
-def test_equals_brute_force(criterion):
-    """Winner, coefficients and runners-up agree with least squares on the rows, up to five of eight terms."""
+def test_equals_brute_force(criterion, always):
+    """Winner, coefficients and runners-up agree with least squares on the rows, up to five terms and those in all."""
     x, y = dictionary_rows(np.random.default_rng(2), {"r": 1.0, "cos(r)": -2.0}, noise=1.0)
     equations = from_rows(x, y, "action", basis=EIGHT)
-    fit = best_subset(equations, 1.0, criterion=criterion, max_terms=5, keep=8)
-    expected = brute_force(x, y, 1.0, equations.particles, criterion, 5)
+    fit = best_subset(equations, 1.0, criterion=criterion, max_terms=5, keep=8, always=always)
+    expected = brute_force(x, y, 1.0, equations.particles, criterion, 5, always)
     assert fit.terms == expected[0][1]
     np.testing.assert_allclose(fit.coefficients, expected[0][2], rtol=1e-6)
+    np.testing.assert_allclose(
+        fit.covariance, np.linalg.inv(equations.gram.sum(axis=0)[np.ix_(fit.terms, fit.terms)]), rtol=1e-6
+    )
     assert len(fit.alternatives) == 8
     for found, (score, terms, coefficients) in zip(fit.alternatives, expected[1:], strict=False):
         assert found.terms == terms
@@ -124,16 +132,23 @@ def test_units_of_terms_do_not_matter():
         ),
         ({"max_terms": 0}, "`fit.max_terms` must be at least 1; got 0; 4 is the usual choice"),
         (
-            {"max_terms": 9},
-            "`fit.max_terms` must leave at most 200000 models to compare; got 431909 models of up to 9 of 20 terms; "
-            "lower fit.max_terms or shorten dictionary.terms",
+            {"always": [20]},
+            "`always` must be columns that the equations determine; got f20, which is 0 or a combination of the others"
+            "; leave it out",
+        ),
+        (
+            {"always": [0, 3, 21]},
+            "`always` must be columns that the equations determine; got f21, which is 0 or a combination of the others"
+            "; leave it out",
         ),
     ],
 )
 def test_refuses(change, message):
     """Each refusal names the key, the rule, what came and the fix."""
     rng = np.random.default_rng(0)
-    equations = from_rows(rng.standard_normal((2, 30, 20)), rng.standard_normal((2, 30)), "action")
+    x = rng.standard_normal((2, 30, 22))
+    x[..., 20], x[..., 21] = 0.0, x[..., 0] - 2 * x[..., 3]
+    equations = from_rows(x, rng.standard_normal((2, 30)), "action")
     with pytest.raises(InputError) as error:
         best_subset(equations, 1.0, **change)
     assert str(error.value) == message
@@ -149,3 +164,37 @@ def test_refuses_the_strong_form():
         '`fit.selection` best_subset needs a form that is a likelihood; got fit.form = "strong"; '
         'use fit.form = "action", or fit.selection = "two_phase"'
     )
+
+
+def test_columns_in_every_model_are_named_by_indices():
+    """An index beyond the basis is a programming error; order and repeats do not matter."""
+    x, y = dictionary_rows(np.random.default_rng(2), {"r": 1.0, "cos(r)": -2.0}, noise=1.0)
+    equations = from_rows(x, y, "action", basis=EIGHT)
+    for wrong in ([8], [-1, 0]):
+        with pytest.raises(ValueError, match=r"`always` must be indices of the 8 columns"):
+            best_subset(equations, 1.0, always=wrong)
+    one, other = (best_subset(equations, 1.0, always=a) for a in ([7, 0, 7], (0, 7)))
+    assert one.terms == other.terms
+    assert one.alternatives == other.alternatives
+
+
+def test_only_the_columns_in_every_model_may_stay():
+    """On noise the model of them alone wins, with their least squares; no term comes twice."""
+    x, y = dictionary_rows(np.random.default_rng(0), {"exp(-r)": 2.0}, noise=1.0)
+    fit = best_subset(from_rows(x, y, "action", basis=EIGHT), 1.0, max_terms=3, always=[5], keep=300)
+    assert fit.terms == (5,)
+    column = x[..., 5].ravel()
+    assert fit.coefficients[0] == pytest.approx(column @ y.ravel() / (column @ column), rel=1e-12)
+    models = {a.terms for a in fit.alternatives}
+    assert len(models) == len(fit.alternatives) == 7 + 21 + 35
+    assert all(5 in m for m in models)
+
+
+def test_the_weak_form_is_a_likelihood():
+    """A form with an energy that is one is ranked like the others; its covariance is the sandwich over its panels."""
+    x, y = dictionary_rows(np.random.default_rng(2), {"r": 1.0, "cos(r)": -2.0}, noise=1.0)
+    weak = replace(from_rows(x, y, "strong", basis=EIGHT), form="weak")
+    fit, plain = best_subset(weak, 1.0), best_subset(from_rows(x, y, "action", basis=EIGHT), 1.0)
+    assert fit.terms == plain.terms
+    assert fit.alternatives == plain.alternatives
+    np.testing.assert_array_equal(fit.covariance, sandwich(weak, fit.terms, fit.coefficients))

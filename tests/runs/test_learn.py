@@ -74,11 +74,11 @@ def test_a_file_goes_the_same_way(tracks, tmp_path):
     assert (tmp_path / "out" / "report.html").exists()
 
 
-def test_unlabelled_data_need_sigma(tracks):
-    """Unlabelled slices without sigma**2 are refused, naming the key."""
+def test_unlabelled_slices_without_sigma_need_the_weak_form(tracks):
+    """The action form refuses unlabelled slices without sigma**2, naming the key."""
     times, positions = tracks
-    with pytest.raises(ips.InputError, match=r"`system\.diffusion`"):
-        ips.learn(positions, times, labelled=False)
+    with pytest.raises(ips.InputError, match=r"`system\.diffusion` is required by the action form without labels"):
+        ips.learn(positions, times, labelled=False, settings={"fit": {"form": "action"}})
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def model_grid(grid: Grid, deviations: npt.ArrayLike) -> Grid:
 
 
 def model_tables(dictionary: Dictionary, grid: Grid, outside: Sequence[Expression] = ()) -> ModelTables:
-    """Tabulate the potentials of the dictionary on the lags of the grid, one transform a term, and V of other columns."""
+    """Tabulate the potentials of the dictionary on the lags of the grid, a transform a term, and V of other columns."""
     d = len(grid.cells)
     sizes = [2 * n + 1 for n in grid.cells]  # lags -n .. n of n + 1 points
     lengths = [scipy.fft.next_fast_len(size, real=True) for size in sizes]

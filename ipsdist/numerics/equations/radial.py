@@ -26,6 +26,7 @@ __all__ = [
     "project_radial",
     "radial_equations",
     "table_mesh",
+    "without_columns",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -53,6 +54,13 @@ def join_radial(parts: Sequence[RadialPairings]) -> RadialPairings:
     made = np.concatenate([p.made + n for p, n in zip(parts, first, strict=True)])
     rest = (np.concatenate([getattr(p, name) for p in parts]) for name in ("gram", "energy", "laplacian", "work"))
     return RadialPairings(made, *rest)
+
+
+def without_columns(whole: RadialPairings, first: int, count: int) -> RadialPairings:
+    """Return the pairings without ``count`` columns from ``first`` on."""
+    kept = [k for k in range(whole.energy.shape[1]) if not first <= k < first + count]
+    rest = (part[:, kept] for part in (whole.energy, whole.laplacian, whole.work))
+    return RadialPairings(whole.made, whole.gram[:, kept][:, :, kept], *rest)
 
 
 def project_radial(whole: RadialPairings, times: npt.ArrayLike, matrix: npt.ArrayLike) -> Pairings:

@@ -48,9 +48,9 @@ def coefficients(result: Mapping[str, Any], data: ReportData) -> Picture | Missi
     return picture(drawn, "coefficients", title, caption, alt, columns, rows)
 
 
-def true_coefficient(truth: Mapping[str, float], name: str, kind: str) -> float | None:
-    """Return the true coefficient of a term: 0 for a kernel term that the truth lacks, None for other kinds."""
-    return truth.get(name, 0.0 if kind == "kernel" else None)
+def true_coefficient(truth: Mapping[str, float], name: str) -> float:
+    """Return the true coefficient of a term: 0 for one that the truth lacks."""
+    return truth.get(name, 0.0)
 
 
 def _values(ax: Axes, names: list[str], kept: Mapping[str, Any], true: Mapping[str, float]) -> None:
@@ -100,11 +100,10 @@ def _errors(ax: Axes, names: list[str], kept: Mapping[str, Any], true: Mapping[s
     rows, scores = [], []
     for k, name in enumerate(names):
         term = kept.get(name)
-        value = true_coefficient(true, name, term["kind"]) if term else None
-        if term and term["standard_error"] and value is not None:
+        if term and term["standard_error"]:
             rows.append(k)
-            scores.append((term["coefficient"] - value) / term["standard_error"])
-    widest = max(4.0, *(1.15 * abs(score) for score in scores))
+            scores.append((term["coefficient"] - true_coefficient(true, name)) / term["standard_error"])
+    widest = max([4.0, *(1.15 * abs(score) for score in scores)])
     ax.plot(scores, rows, "o", markersize=5, color=LEARNT["color"])
     ax.set_xlim(-widest, widest)
     ax.locator_params(axis="x", nbins=5, integer=True)
@@ -129,10 +128,10 @@ def _row(name: str, kept: Mapping[str, Any], data: ReportData) -> tuple[object, 
     return (
         shown
         if data.truth is None
-        else (*shown, true_coefficient(data.truth, name, term["kind"] if term else "kernel"))
+        else (*shown, true_coefficient(data.truth, name))
     )
 
 
 def _words(term: Mapping[str, Any], true: Mapping[str, float]) -> str:
     text = f"{term['name']} {with_error(term['coefficient'], term['standard_error'])}"
-    return f"{text} (true {number(true_coefficient(true, term['name'], term['kind']), 6)})" if true else text
+    return f"{text} (true {number(true_coefficient(true, term['name']), 6)})" if true else text

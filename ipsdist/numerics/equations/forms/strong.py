@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,75 @@ from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.system import Grid
 from ipsdist.model.unknowns import Unknowns
 
-__all__ = ["strong_equations"]
+__all__ = ["StrongForm", "strong_equations"]
 
 Array = npt.NDArray[np.float64]
 Spectrum = npt.NDArray[np.complex128]
+
+
+@dataclass(frozen=True)
+class StrongForm:
+    """What all panels of two neighbouring slices share, made once; they are then assembled one by one, in any order."""
+
+    grid: Grid
+    names: tuple[str, ...]
+    diffusion: float
+    particles: int
+    spectra: Spectrum
+    """(kernel terms, d, frequencies...) of K_k(j h) h^d."""
+    fields: tuple[Array, ...]
+    """grad V_l (d, points...) of the unknown fields."""
+    known: Array | None
+    """grad V (d, points...) of the known potential."""
+
+    @classmethod
+    def of(
+        cls, grid: Grid, unknowns: Unknowns, diffusion: float, particles: int, external: Expression | None = None
+    ) -> StrongForm:
+        """Prepare the form; parameters and InputError as in `strong_equations`."""
+        if min(grid.cells) < 2:
+            rule = "must be at least 2 on every axis for the strong form"
+            raise InputError("grid.cells", rule, grid.cells, "raise grid.cells")
+        return cls(
+            grid,
+            unknowns.names,
+            diffusion,
+            particles,
+            _kernel_spectra(grid, unknowns.dictionary) * math.prod(grid.spacing),
+            tuple(_gradient(f.potential, grid) for f in unknowns.fields),
+            None if external is None else _gradient(external, grid),
+        )
+
+    def products(self, density: Array, later: Array, duration: float) -> Array:
+        """Return A_n, b_n and c_n of one panel as one symmetric matrix (M + 1, M + 1): features F, then the target y.
+
+        ``density`` and ``later`` (points...) are the two slices, ``duration`` the time between them.
+        """
+        grid, spacing, terms = self.grid, self.grid.spacing, len(self.names)
+        first = terms - len(self.fields)
+        rows = np.empty((terms + 1, *(n - 1 for n in grid.cells)))
+        velocity = _convolve(self.spectra, density, grid)
+        rows[:first] = _divergence(density * velocity, spacing)
+        for row, field in zip(rows[first:-1], self.fields, strict=True):
+            row[:] = _divergence(density * field, spacing)
+        rows[-1] = _inside(later - density) / duration - 0.5 * self.diffusion * _laplacian(density, spacing)
+        if self.known is not None:
+            rows[-1] -= _divergence(density * self.known, spacing)
+        flat = rows.reshape(terms + 1, -1)
+        # einsum adds in an order of its own that depends on the shape alone; BLAS may follow the number of threads.
+        return np.asarray(np.einsum("kx,lx->kl", flat, flat) * (duration * math.prod(spacing)))
+
+    def equations(self, products: Array) -> NormalEquations:
+        """Return the equations of panels from their products (P, M + 1, M + 1)."""
+        return NormalEquations(
+            form="strong",
+            basis=self.names,
+            gram=products[:, :-1, :-1].copy(),
+            moment=products[:, :-1, -1].copy(),
+            energy=products[:, -1, -1].copy(),
+            particles=self.particles,
+            diffusion=self.diffusion,
+        )
 
 
 def strong_equations(
@@ -53,44 +119,14 @@ def strong_equations(
     Raises InputError when the shapes disagree, the times do not increase or an axis of the grid has fewer than 2 cells.
     """
     when = np.asarray(times, dtype=np.float64)
+    form = StrongForm.of(grid, unknowns, diffusion, particles, external)
     _check(densities, when, grid)
-    spacing, volume = grid.spacing, math.prod(grid.spacing)
-    spectra = _kernel_spectra(grid, unknowns.dictionary) * volume
-    terms, panels, first = len(unknowns), len(when) - 1, len(unknowns.dictionary)
-    inner = tuple(n - 1 for n in grid.cells)
-    known = None if external is None else _gradient(external, grid)
-    fields = [_gradient(f.potential, grid) for f in unknowns.fields]
-    rows = np.empty((terms + 1, *inner))
-    products = np.empty((panels, terms + 1, terms + 1))
-    for n, duration in enumerate(np.diff(when)):
-        u = densities[n]
-        velocity = _convolve(spectra, u, grid)
-        rows[:first] = _divergence(u * velocity, spacing)
-        for row, field in zip(rows[first:-1], fields, strict=True):
-            row[:] = _divergence(u * field, spacing)
-        rows[-1] = _inside(densities[n + 1] - u) / duration - 0.5 * diffusion * _laplacian(u, spacing)
-        if known is not None:
-            rows[-1] -= _divergence(u * known, spacing)
-        flat = rows.reshape(terms + 1, -1)
-        # einsum adds in an order of its own that depends on the shape alone; BLAS may follow the number of threads.
-        products[n] = np.einsum("kx,lx->kl", flat, flat) * (duration * volume)
-    return NormalEquations(
-        form="strong",
-        basis=unknowns.names,
-        gram=products[:, :-1, :-1].copy(),
-        moment=products[:, :-1, -1].copy(),
-        energy=products[:, -1, -1].copy(),
-        particles=particles,
-        diffusion=diffusion,
-    )
+    durations = np.diff(when).tolist()
+    return form.equations(np.stack([form.products(densities[n], densities[n + 1], d) for n, d in enumerate(durations)]))
 
 
 def _check(densities: Array, times: Array, grid: Grid) -> None:
     points = tuple(n + 1 for n in grid.cells)
-    if min(grid.cells) < 2:
-        raise InputError(
-            "grid.cells", "must be at least 2 on every axis for the strong form", grid.cells, "raise grid.cells"
-        )
     if times.ndim != 1 or densities.shape != (len(times), *points):
         raise InputError(
             "densities",

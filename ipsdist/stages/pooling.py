@@ -1,0 +1,64 @@
+"""One experiment of a pool: its own answer, the equations that it brings, and the distances that it saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ipsdist.config import RunConfig
+from ipsdist.learning.pooling import Part
+from ipsdist.numerics.densities.distances import pair_distances
+from ipsdist.stages.answer import Answer, find_answer
+from ipsdist.stages.base import setup_of
+from ipsdist.stages.blocks import slice_blocks
+from ipsdist.stages.densities import slice_totals
+from ipsdist.stages.joining import equations_of, pairings_of
+from ipsdist.storage import Store
+
+__all__ = ["Experiment", "find_experiment"]
+
+_SEEN = 0.999
+"""Share of the pairs of a slice within the distance that counts as seen."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What one finished run says."""
+
+    answer: Answer
+    part: Part
+    """Terms that its slices do not resolve are columns of zeros: they have no say in the pool."""
+    reach: float
+    """Largest distance of pairs that it saw: 99.9 % of those of a slice are nearer."""
+
+
+def find_experiment(store: Store, config: RunConfig) -> Experiment:
+    """Select from the equations of a store, which is only read, and return them with what belongs to them."""
+    answer = find_answer(store, config)
+    equations, diffusion = answer.equations, answer.diffusion
+    resolved = np.diag([float(name not in answer.unresolved) for name in equations.basis])
+    part = Part(equations.change_basis(resolved, equations.basis), diffusion.value)
+    if diffusion.standard_error is not None and config.form == "action":
+        slope = resolved @ _slope(store, config, diffusion.value)
+        part = Part(part.equations, part.diffusion, slope * diffusion.standard_error)
+    return Experiment(answer, part, _reach(store))
+
+
+def _slope(store: Store, config: RunConfig, diffusion: float) -> npt.NDArray[np.float64]:
+    """Return the derivative of the moment (M,) by sigma^2, in which it is linear."""
+    pairings = pairings_of(store, config)
+    once, twice = (equations_of(config, store, pairings, factor * diffusion) for factor in (1.0, 2.0))
+    return np.asarray((twice.moment - once.moment).sum(axis=0) / diffusion)
+
+
+def _reach(store: Store) -> float:
+    """Return the largest of the distances that hold 99.9 % of the pairs of the first and of the last slice."""
+    setup = setup_of(store)
+    blocks, far = slice_blocks(setup.slices, setup.dimension), []
+    for number, slice_of_block in ((0, 0), (len(blocks) - 1, -1)):
+        total = slice_totals(store, setup.replicas, setup.slices, setup.dimension, number)[slice_of_block]
+        radii, share = pair_distances(total.density_weights(), total.mesh)
+        far.append(float(radii[np.searchsorted(np.cumsum(share), _SEEN)]))
+    return max(far)

@@ -1,0 +1,79 @@
+"""The answer of tracks where particles come and go: what their noise is comes first, a law only beyond it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ipsdist.config import RunConfig
+from ipsdist.learning.overdispersion import Overdispersion, overdispersion
+from ipsdist.model.errors import RunError
+from ipsdist.model.normal_equations import NormalEquations
+from ipsdist.numerics.equations.diffusion import Diffusion
+from ipsdist.numerics.equations.track_noise import Estimate, TrackNoise
+from ipsdist.stages.direct import noise_of
+from ipsdist.stages.radial import ragged_equations
+from ipsdist.storage import Store
+
+__all__ = ["Tracked", "equations_of_tracks"]
+
+_SURE = 3.0
+"""Standard errors beyond which a departure from the model is named."""
+_TAILS = 1.0
+"""Excess kurtosis that is worth a word."""
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Equations of tracks, and what their displacements say about the noise."""
+
+    equations: NormalEquations
+    diffusion: Diffusion
+    factor: float
+    """By which the scatter of the scores exceeds what sigma^2 says, at least 1: errors and criteria reckon with it."""
+    noise: dict[str, Any]
+    """Plain values for result.json."""
+    warnings: tuple[str, ...]
+
+
+def equations_of_tracks(store: Store, config: RunConfig) -> Tracked:
+    """Return the equations of the dictionary, with sigma^2 as given or as the displacements have it."""
+    noise = noise_of(store, config)
+    diffusion = Diffusion(noise.diffusion.value, noise.diffusion.standard_error)
+    if not config.estimates_diffusion:
+        diffusion = Diffusion(float(config.system.diffusion or 0.0), None)
+    if not diffusion.value > 0:
+        told = f"{diffusion.value:.3g}"
+        raise RunError(f"the displacements give no positive sigma^2 ({told}): noise of the positions hides the motion")
+    equations = ragged_equations(store, config, diffusion.value, config.terms())
+    scatter = overdispersion(equations, diffusion.value)
+    factor = max(1.0, scatter.value) if np.isfinite(scatter.value) else 1.0
+    plain = {**asdict(noise), "overdispersion": asdict(scatter)}
+    return Tracked(equations, diffusion, factor, plain, _departures(config, noise, scatter))
+
+
+def _departures(config: RunConfig, noise: TrackNoise, scatter: Overdispersion) -> tuple[str, ...]:
+    """Say where the displacements are not those of the model: independent, normal, of one sigma^2."""
+    found = []
+    first = noise.correlation[0] if noise.correlation else Estimate(0.0, np.inf)
+    if _sure(first):
+        why = "the motion has a memory" if first.value > 0 else "the positions are noisy"
+        size = f"{first.value:.2f} +- {first.standard_error:.2f}"
+        found.append(f"neighbouring displacements correlate by {size}: {why}, and the model's noise has none")
+    if _sure(noise.kurtosis) and noise.kurtosis.value > _TAILS:
+        size = f"{noise.kurtosis.value:.2g}"
+        found.append(f"displacements have heavy tails (excess kurtosis {size}): particles or times are not alike")
+    drift = [e for e in noise.drift if _sure(e)]
+    if drift and not config.dictionary.drift:
+        speeds = ", ".join(f"{e.value:.3g} +- {e.standard_error:.1g}" for e in noise.drift)
+        found.append(f"the particles drift ({speeds} along the axes): dictionary.drift = true learns it with the rest")
+    if scatter.value - _SURE * scatter.standard_error > 1.0:
+        size = f"{scatter.value:.2g}"
+        found.append(f"scores scatter {size} times as much as sigma^2 says: errors and criteria are widened by that")
+    return tuple(found)
+
+
+def _sure(estimate: Estimate) -> bool:
+    return bool(abs(estimate.value) > _SURE * estimate.standard_error)
