@@ -246,7 +246,7 @@ class FitSection(Section):
     scale_columns: bool = _key(True, "scale the columns of the dictionary to unit length in two_phase", _BOOL)
     sampled_fraction: Literal["auto"] | Annotated[float, Field(gt=0, le=1)] = _key(
         "auto",
-        "share of the panels that an iteration of two_phase draws; auto is 0.3, or 0.01 of panels assembled as drawn",
+        "share of the panels that an iteration of two_phase draws; auto is 0.3, or 0.01 where fit.assembly is drawn",
         'must be "auto" or a number above 0 and at most 1',
     )
     iterations: PositiveInt = _key(50, "most iterations of two_phase", _COUNT)

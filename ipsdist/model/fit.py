@@ -64,7 +64,7 @@ class Fit:
 
 
 def without_last(fit: Fit) -> Fit:
-    """Return the fit without its last column, which every model has (an unknown sigma**2); its error stays in others."""
+    """Return the fit without its last column, which every model has (an unknown sigma**2); its error stays."""
     return replace(
         fit,
         basis=fit.basis[:-1],

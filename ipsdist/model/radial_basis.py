@@ -105,7 +105,9 @@ class RadialBasis:
     def sites(self) -> Array:
         """Return the means of ``degree`` neighbouring knots (M,), one site for every function, increasing."""
         t = np.asarray(self.knots)
-        return np.asarray(np.lib.stride_tricks.sliding_window_view(t[1:-1], self.degree).mean(axis=1))
+        means = np.lib.stride_tricks.sliding_window_view(t[1:-1], self.degree).mean(axis=1)
+        # The mean of equal knots may round beyond them, where no function is.
+        return np.asarray(np.clip(means, 0.0, self.reach))
 
     def values(self, r: npt.ArrayLike) -> Array:
         """Return B_m(r), shape (M, *r.shape)."""

@@ -86,13 +86,17 @@ class Unknowns:
 def _fingerprint(field: Field) -> Array:
     """Return grad V at a few points, scaled to the largest value 1. Raises InputError where it vanishes or fails."""
     axes = field.potential.variables
-    points = [np.sqrt(2.0 + axis) * np.cos(np.arange(_POINTS) * (1.0 + axis)) for axis in range(len(axes))]
+    # Nowhere special, but for the origin, where formulas like 1/x fail.
+    points = [
+        np.append(0.0, np.sqrt(2.0 + axis) * np.cos(np.arange(_POINTS) * (1.0 + axis))) for axis in range(len(axes))
+    ]
     try:
         slopes = np.concatenate([field.potential.derivative(a)(*points) for a in axes])
+        values = field.potential(*points)
     except ValueError:
         rule = "must have formulas with a derivative"
         raise InputError("dictionary.potentials", rule, field.name, "use smooth formulas") from None
-    if not np.isfinite(slopes).all():
+    if not (np.isfinite(slopes).all() and np.isfinite(values).all()):
         rule = "must have formulas that are finite with their slopes everywhere"
         raise InputError("dictionary.potentials", rule, field.name, 'for example "x**2/2"')
     size = np.abs(slopes).max()

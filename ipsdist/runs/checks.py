@@ -8,6 +8,7 @@ from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
 from ipsdist.numerics.equations.quadrature import panels
+from ipsdist.stages.radial import follow
 
 __all__ = ["check"]
 
@@ -66,7 +67,9 @@ def _terms(config: RunConfig, setup: Setup) -> None:
     radii = 2.0 * float(np.sqrt(np.sum(sides**2))) * np.linspace(0.0, 1.0, 64)
     dictionary = config.terms()
     with np.errstate(all="ignore"):
-        sizes = np.maximum(np.abs(dictionary.values(radii)), np.abs(dictionary.potentials(radii))).max(axis=1)
+        sizes = np.abs(dictionary.values(radii)).max(axis=1)
+        if not follow(config, setup):  # terms that follow from the radial basis need no potential of their own
+            sizes = np.maximum(sizes, np.abs(dictionary.potentials(radii)).max(axis=1))
     for name, size in zip(dictionary.names, sizes, strict=True):
         if not size < _LARGEST:
             raise InputError(

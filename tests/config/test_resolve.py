@@ -140,7 +140,7 @@ def test_values_for_fingerprints_are_plain():
 
 
 def test_import_needs_no_simulation(tmp_path):
-    """Imported data need a file; the truth may be unknown, the grid chosen later, sigma**2 estimated where it can be."""
+    """Imported data need a file; the truth may be unknown, the grid chosen later, sigma**2 estimated if it can be."""
     file = tmp_path / "d.toml"
     file.write_text('[data]\nsource = "import"\nfile = "tracks.npz"\n')
     config = resolve(file)

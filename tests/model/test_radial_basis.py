@@ -93,3 +93,11 @@ def test_impossible_lengths_are_refused():
     for arguments in ((1.0, 2.0), (1.0, 0.0), (1.0, 0.1, 1.5)):
         with pytest.raises(ValueError, match="between 0 and"):
             RadialBasis.graded(*arguments)
+
+
+def test_sites_stay_on_the_basis():
+    """The mean of equal knots may round beyond the last one; the site of the last function must not."""
+    for reach in np.linspace(5.0, 9.0, 401):
+        basis = RadialBasis.graded(float(reach), 0.3)
+        assert basis.sites()[-1] <= basis.reach
+        assert np.linalg.cond(basis.values(basis.sites())) < 1e6
