@@ -24,6 +24,45 @@ def pair_gram(dictionary, positions):
     return np.einsum("kia,lia->kl", velocity, velocity)
 
 
+# --- direct sums: one pair at a time, functions of a radial basis -----------------------------------------------------
+
+
+def pair_fields(basis, positions, others):
+    """V_m(X_i) and div_i V_m(X_i) times N of particles in ``positions`` pushed by ``others``: (n, d, M) and (n, M)."""
+    n, d = positions.shape
+    velocity, divergence = np.zeros((n, d, len(basis))), np.zeros((n, len(basis)))
+    for i, x in enumerate(positions):
+        for y in others:
+            r = math.sqrt(((x - y) ** 2).sum())
+            if 0 < r <= basis.reach:
+                value, slope = basis.values(r), basis.derivatives(r, 1)
+                velocity[i] -= np.outer((x - y) / r, value)
+                divergence[i] -= slope + (d - 1) * value / r
+    return velocity, divergence
+
+
+def interval_by_pairs(tracks, k, basis):
+    """Gram, midpoint integral and divergence of the interval after slice k, by particles and pairs of them."""
+    half = 0.5 * (tracks.times[k + 1] - tracks.times[k])
+    ends = [dict(zip(s[0].tolist(), s[1], strict=True)) for s in (tracks.slice(k), tracks.slice(k + 1))]
+    both = sorted(ends[0].keys() & ends[1].keys())
+    gram, midpoint, divergence = np.zeros((len(basis), len(basis))), np.zeros(len(basis)), np.zeros(len(basis))
+    mean = 0.5 * (1 / len(ends[0]) + 1 / len(ends[1]))
+    for end in ends:
+        for p in both:
+            v, div = pair_fields(basis, end[p][None], np.array(list(end.values())))
+            gram += half * np.einsum("am,al->ml", v[0], v[0]) / len(end) ** 2
+            divergence += half * div[0] / len(end)
+            strangers = [x for q, x in end.items() if q not in both]
+            push = pair_fields(basis, end[p][None], strangers)[0][0] / len(end)
+            midpoint += 0.5 * (ends[1][p] - ends[0][p]) @ push
+    for n, p in enumerate(both):
+        for q in both[:n]:
+            before, after = (float(np.linalg.norm(end[p] - end[q])) for end in ends)
+            midpoint -= mean * (basis.potentials(after) - basis.potentials(before))
+    return gram, midpoint, divergence
+
+
 # --- strong form and learning: stacked rows, double loops ------------------------------------------------------------
 
 

@@ -53,7 +53,7 @@ def cramer_rao_bounds(equations: NormalEquations, truth: Mapping[str, float], di
     ``equations`` are of the action or likelihood form, whose Gram over sigma^2 is the Fisher information of these data;
     the strong form has none (ValueError). Raises InputError when a true term is not in the dictionary.
     """
-    if equations.energy is not None:
+    if equations.form == "strong":
         raise ValueError(f"the Gram of the {equations.form} form is no Fisher information; pass action equations")
     _in_dictionary(equations.basis, truth)
     terms = [k for k, name in enumerate(equations.basis) if truth.get(name, 0.0) != 0]

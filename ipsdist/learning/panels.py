@@ -20,7 +20,7 @@ Index = npt.NDArray[np.intp]
 _RIDGE = 1e-10
 """Share of the mean diagonal that regularises A_n in the score of a panel."""
 _FIRST_LOOK, _FEWEST = 0.05, 20
-"""Share of the panels of a source, and their least number, that are assembled before the first draw."""
+"""Share of the panels of a source that are assembled before the first draw, and how many these are at least."""
 
 
 class PanelSource(Protocol):

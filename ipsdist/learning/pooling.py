@@ -29,7 +29,7 @@ class Part:
 
     equations: NormalEquations
     diffusion: float
-    """sigma**2 of its noise, length**2 / time."""
+    """sigma**2 of its noise, length**2 / time: what its scores scatter by."""
     shift: Array | None = None
     """(M,) what one standard error of sigma**2 moves the moment by; None where sigma**2 was given."""
 

@@ -11,10 +11,12 @@ import numpy.typing as npt
 from ipsdist.model.fit import Fit
 from ipsdist.model.normal_equations import NormalEquations
 
-__all__ = ["BLOCKS", "condition", "covariance", "inverse_gram", "sandwich", "with_diffusion_error"]
+__all__ = ["BLOCKS", "condition", "covariance", "discounted", "inverse_gram", "sandwich", "with_diffusion_error"]
 
 Array = npt.NDArray[np.float64]
 
+_SHOWN = 1e-10
+"""Smallest eigenvalue of the scaled Gram matrix of a direction that the data show."""
 BLOCKS = 20
 """Blocks of consecutive panels over which the sandwich adds its scores."""
 
@@ -72,8 +74,8 @@ def sandwich(
 def covariance(
     equations: NormalEquations, terms: Sequence[int], coefficients: npt.ArrayLike, diffusion: float
 ) -> Array:
-    """Return the covariance (k, k) of the kept coefficients: sigma^2 A^-1; the `sandwich` for a form with an energy."""
-    if equations.energy is not None:
+    """Return the covariance (k, k) of the kept coefficients: sigma^2 A^-1; the `sandwich` for the strong form."""
+    if equations.form == "strong":
         return sandwich(equations, terms, coefficients)
     kept = list(terms)
     return diffusion * inverse_gram(equations.gram.sum(axis=0)[np.ix_(kept, kept)])
@@ -91,3 +93,21 @@ def with_diffusion_error(fit: Fit, equations: NormalEquations, slope: Array, err
     gram = equations.gram.sum(axis=0)[np.ix_(kept, kept)]
     moved = inverse_gram(gram) @ slope[kept] * error
     return replace(fit, covariance=fit.covariance + np.outer(moved, moved))
+
+
+def discounted(equations: NormalEquations, slope: Array, variance: float, noise: float) -> NormalEquations:
+    """Return the total of the equations as a sigma^2 of this ``variance`` leaves it, one panel.
+
+    The moment is b + s d at a sigma^2 that is off by d, s its ``slope`` (M,). Then its covariance is not c A, with c
+    the ``noise`` (sigma^2, widened or not), but c A + v s s', and in the place of A and b there are
+    A (A + w s s')^-1 A and A (A + w s s')^-1 b with w = v / c: what another sigma^2 would do as well counts no more.
+    """
+    one = equations.total()
+    gram, moment = one.gram[0], one.moment[0]
+    scale = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))
+    inverse = np.linalg.pinv(gram / np.outer(scale, scale), rcond=_SHOWN, hermitian=True) / np.outer(scale, scale)
+    weight = variance / noise
+    share = weight / (1.0 + weight * float(slope @ inverse @ slope))
+    lost = float(slope @ inverse @ moment)
+    left = gram - share * np.outer(slope, slope)
+    return replace(one, gram=left[None], moment=(moment - share * lost * slope)[None])

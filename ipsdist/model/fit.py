@@ -27,7 +27,7 @@ class Iteration:
     coefficients: tuple[float, ...]
     """All M of them, masked ones 0, in the units of the terms (not scaled)."""
     sampled: int
-    """Number of panels drawn."""
+    """Number of panels that gave the coefficients: those drawn; of panels assembled as they are drawn, all so far."""
     loss: float
     """Misfit over all panels per panel; for forms without an energy, up to a constant."""
 

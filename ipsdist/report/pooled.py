@@ -52,7 +52,9 @@ def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if test["p_value"] is not None:
         degrees = test["degrees_of_freedom"]
         rows.append(("agreement", f"chi^2 = {test['chi2']:.3g} on {degrees}, p = {test['p_value']:.2g}"))
-    verdict = judge({**result, "confounded": []})
+    verdict = judge(result)
+    if verdict.rank == 2 and result["terms"]:
+        rows[0] = (rows[0][0], f"{rows[0][1]}   (a candidate: these data do not determine the law)")
     doubts = [("", f"  - {doubt}") for doubt in verdict.doubts if not doubt.startswith("The runner-up")]
     return [*rows, ("trust", verdict.level.lower()), *doubts]
 
@@ -72,7 +74,7 @@ def write_pooled(text: str, curves: Curves, out: Path) -> None:
 def page(result: Mapping[str, Any], drawn: Picture) -> str:
     """Return pooled.html: one file with everything in it, no script, nothing loaded from elsewhere."""
     main = [
-        sections.verdict({**result, "confounded": []}),
+        sections.verdict(result),
         _experiments(result),
         sections.figures([drawn], []),
         _terms(result),
@@ -90,6 +92,8 @@ def _headline(result: Mapping[str, Any]) -> Markup:
         for kind, left in _LEFT_HTML.items()
         if kind == "kernel" or any(t["kind"] == kind for t in result["terms"])
     ]
+    if judge(result).rank == 2 and result["terms"]:
+        formulas.append('<p class="facts">a candidate: these data do not determine the law</p>')
     return Markup(
         f"<header>\n<h1>One interaction law from {len(result['experiments'])} experiments</h1>\n"
         + "\n".join(formulas)

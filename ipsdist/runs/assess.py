@@ -30,6 +30,7 @@ from ipsdist.stages.densities import slice_totals
 from ipsdist.stages.outside import Outside
 from ipsdist.stages.radial import has_radial, load_radial, radial_basis
 from ipsdist.stages.snapshots import TOLERATED
+from ipsdist.stages.tracked import radial_of_tracks
 from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
 
@@ -133,7 +134,11 @@ def _free_band(store: Store, config: RunConfig, radii: Array, diffusion: float) 
     if far or not has_radial(config, setup):
         return None
     basis = radial_basis(store)
-    equations = load_radial(store, config, diffusion)
+    equations = (
+        radial_of_tracks(store, config, diffusion, kernel["factor"], kernel["noise"]["doubt"])
+        if setup.ragged
+        else load_radial(store, config, diffusion)
+    )
     if len(equations.basis) > len(basis):
         equations = equations.profiled(range(len(basis), len(equations.basis)))
     return kernel_band(

@@ -26,6 +26,7 @@ def check(config: RunConfig, setup: Setup) -> None:
             f"{config.system.dimension} for positions in {setup.dimension} dimensions",
             f"set system.dimension = {setup.dimension}",
         )
+    _ragged(config, setup)
     _density(config, setup)
     _diffusion(config, setup)
     _terms(config, setup)
@@ -38,6 +39,19 @@ def check(config: RunConfig, setup: Setup) -> None:
         )
     if config.form == "action" and config.fit.quadrature != "auto":
         panels(setup.slice_times, config.fit.quadrature)
+
+
+def _ragged(config: RunConfig, setup: Setup) -> None:
+    """Tracks where particles come and go have one road."""
+    if not setup.ragged:
+        return
+    if not setup.labelled:
+        fix = "name the column of the particles, or bring snapshots of one number of particles"
+        raise InputError("data.labelled", "must be true where particles come and go", "false", fix)
+    if config.form != "action" or config.fit.sums == "mesh":
+        key, got = ("fit.sums", "mesh") if config.form == "action" else ("fit.form", config.form)
+        rule, fix = "cannot be that where particles come and go", f'leave {key} on "auto"'
+        raise InputError(key, rule, f'"{got}"', fix)
 
 
 def _density(config: RunConfig, setup: Setup) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ipsdist.learning.pooling import Agreement, Own, agreement, pooled_fit
+from ipsdist.learning.confounded import confounded
+from ipsdist.learning.pooling import Agreement, Own, agreement, pooled_equations, pooled_fit
 from ipsdist.model.errors import InputError
 from ipsdist.model.fit import Fit
 from ipsdist.model.learned_kernel import LearnedKernel
@@ -21,6 +22,7 @@ from ipsdist.report.pooled import FILES, Curves, summary_rows, write_pooled
 from ipsdist.report.result_json import to_json
 from ipsdist.runs import directory
 from ipsdist.runs.experiments import Opened, open_experiments
+from ipsdist.runs.pipeline import Options
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.base import setup_of
@@ -78,29 +80,29 @@ def pool(
     Raises InputError before anything is written (`open_experiments`; an ``out`` that is none). The directories of the
     runs are only read.
     """
+    tell = observe or Options().observe
     if out is not None:
         _refuse_another(out)
     opened = open_experiments(directories, sets)
     answered = []
     with single_threaded():
         for number, one in enumerate(opened):
-            if observe is not None:
-                observe(Progress("pool", number, len(opened), "experiments"))
+            tell(Progress("pool", number, len(opened), "experiments"))
             answered.append(find_experiment(one.store, one.config))
-        parts = [one.part for one in answered]
-        fit_keys = opened[0].config.fit
-        fit = pooled_fit(parts, criterion=fit_keys.criterion, max_terms=fit_keys.max_terms)
+        parts, keys = [one.part for one in answered], opened[0].config.fit
+        criterion, most = keys.criterion, keys.max_terms
+        fit = pooled_fit(parts, criterion=criterion, max_terms=most)
+        groups = confounded(fit, pooled_equations(parts), 1.0, criterion=criterion, max_terms=most)
         agreed = agreement(parts, fit)
     found = [_Found(*row) for row in zip(opened, answered, agreed.each, strict=True)]
     learnt = LearnedKernel.from_fit(fit, opened[0].config.terms())
     curves = _curves(found, learnt)
-    text = to_json(_result(found, fit, learnt, agreed, curves))
+    text = to_json({**_result(found, fit, learnt, agreed, curves), "confounded": groups})
     if out is not None:
         directory.make(out)
         with locked(out):
             write_pooled(text, curves, out)
-    if observe is not None:
-        observe(Progress("pool", len(opened), len(opened), "experiments"))
+    tell(Progress("pool", len(opened), len(opened), "experiments"))
     return Pooled(out, json.loads(text), learnt)
 
 
@@ -181,6 +183,7 @@ def _experiment(one: _Found, fit: Fit) -> dict[str, Any]:
         "replicas": setup.replicas,
         "slices": setup.slices,
         "diffusion": {"value": answer.diffusion.value, "standard_error": answer.diffusion.standard_error},
+        "factor": answer.factor,
         "reach": one.answered.reach,
         "reason": answer.reason or config.form_reason,
         "unresolved": list(answer.unresolved),
@@ -234,7 +237,7 @@ def _shared_noise(found: Sequence[_Found]) -> list[str]:
         if one.opened.config.data.source == "simulate":
             seeds.setdefault(one.opened.config.run.seed, []).append(one.opened.name)
     return [
-        f"{' and '.join(names)} were simulated with one run.seed and share their noise: pooled errors are too small"
+        f"{' and '.join(names)} were simulated with one run.seed and share their noise: pooled errors may be too small"
         for names in seeds.values()
         if len(names) > 1
     ]

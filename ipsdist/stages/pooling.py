@@ -39,8 +39,9 @@ def find_experiment(store: Store, config: RunConfig) -> Experiment:
     answer = find_answer(store, config)
     equations, diffusion = answer.equations, answer.diffusion
     resolved = np.diag([float(name not in answer.unresolved) for name in equations.basis])
-    part = Part(equations.change_basis(resolved, equations.basis), diffusion.value)
-    if diffusion.standard_error is not None and config.form == "action":
+    part = Part(equations.change_basis(resolved, equations.basis), answer.factor * diffusion.value)
+    # Of tracks that come and go, and of other forms, the moment does not know sigma^2, or its error is in the factor.
+    if diffusion.standard_error is not None and config.form == "action" and not setup_of(store).ragged:
         slope = resolved @ _slope(store, config, diffusion.value)
         part = Part(part.equations, part.diffusion, slope * diffusion.standard_error)
     return Experiment(answer, part, _reach(store))

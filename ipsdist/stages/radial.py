@@ -165,8 +165,6 @@ def load_projected(store: Store, config: RunConfig) -> list[Pairings]:
 def load_radial(store: Store, config: RunConfig, diffusion: float) -> NormalEquations:
     """Return the radial equations of all replicas added, in their order, over `radial_basis` and the fields."""
     setup, basis = setup_of(store), radial_basis(store)
-    if setup.ragged:
-        return ragged_equations(store, config, diffusion, None)
     form = "likelihood" if config.form == "likelihood" else "action"
     names = (*basis.names, *outside_names(config))
     each = []

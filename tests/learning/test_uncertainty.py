@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ipsdist.learning.uncertainty import condition, covariance, inverse_gram, sandwich
+from ipsdist.learning.uncertainty import condition, covariance, discounted, inverse_gram, sandwich
+from ipsdist.model.normal_equations import NormalEquations
 from tests.learning.rows import from_rows
 
 
@@ -83,3 +84,25 @@ def test_condition_of_the_scaled_gram():
     assert condition(from_rows(x * [1e-7, 1.0, 1e5], y)) == pytest.approx(expected, rel=1e-9)
     assert condition(from_rows(x[..., [0, 1, 1]], y)) > 1e15
     assert condition(from_rows(x * [1.0, 0.0, 1.0], y)) > 1e15
+
+
+def test_discounted_equations_are_those_of_a_free_sigma():
+    """With sigma^2 quite unknown, coefficients and errors are those of a fit with its slope as one more column."""
+    rng = np.random.default_rng(4)
+    root = rng.normal(size=(30, 3))
+    gram, slope, moment = root.T @ root, rng.normal(size=3), rng.normal(size=3) * 20
+    plain = NormalEquations("action", ("a", "b", "c"), gram[None], moment[None], None, 100, 1.0)
+    # Observations y of the whitened moment: y = A^(1/2) z - A^(-1/2) s d + noise, d with a normal prior.
+    values, vectors = np.linalg.eigh(gram)
+    half = vectors @ np.diag(np.sqrt(values)) @ vectors.T
+    design = np.column_stack([half, -np.linalg.solve(half, slope)])
+    for variance in (1e-3, 0.1, 1e9):
+        prior = np.diag([0.0, 0.0, 0.0, 2.0 / variance])
+        kept = [0, 1, 3]  # the third term left out: a model of two terms
+        small = design[:, kept].T @ design[:, kept] + prior[np.ix_(kept, kept)]
+        z = np.linalg.solve(small, design[:, kept].T @ np.linalg.solve(half, moment))[:2]
+        spread = 2.0 * np.linalg.inv(small)[:2, :2]
+        found = discounted(plain, slope, variance, 2.0)
+        inner = found.gram[0][:2, :2]
+        np.testing.assert_allclose(np.linalg.solve(inner, found.moment[0][:2]), z, rtol=1e-6)
+        np.testing.assert_allclose(2.0 * np.linalg.inv(inner), spread, rtol=1e-6)

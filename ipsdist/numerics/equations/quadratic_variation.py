@@ -31,12 +31,12 @@ def quadratic_variation(
     """Return sum e'W e / sum tr(W G) over the S - 1 intervals between slices; with two slices nothing.
 
     Over an interval the residual e of the weak equations is a martingale's increment with covariance sigma^2 G, so its
-    square knows sigma^2, whatever the drift. Two things lessen what it is worth, by the square of their share in it:
+    square knows sigma^2, whatever the drift. Two things make it worth less; they are not corrected but counted, as
+    shares of the value by which it may be off:
 
-    - the time rule. Test functions that diffuse away between slices leave e the error of the trapezoid's rule. Its
-      share is taken from the scatter of ``curvature`` about straight lines, as of a Brownian path, and divided out.
-    - correlation of neighbouring residuals beyond chance. Errors of the positions make it negative, a drift outside
-      the dictionary positive; the squares are off by twice as much.
+    - the time rule. Test functions that diffuse away between slices, at a rate l, lose (l D)^2 / 12 of their square.
+    - correlation of neighbouring residuals beyond chance, of which the squares hold twice as much. Errors of the
+      positions make it negative; a drift outside the dictionary, or one too fast for the slices, positive.
 
     Parameters
     ----------
@@ -60,19 +60,18 @@ def quadratic_variation(
     rule = _rule_share(gaps, curvature, weight, trace, value)
     excess = max(neighbours**2 - _DEVIATIONS**2 / freedom, 0.0)
     variance = 2.0 / freedom + rule**2 + 4.0 * excess
-    return QuadraticVariation(value / (1.0 + rule), trace / trace.sum() * (2.0 / variance))
+    return QuadraticVariation(value, trace / trace.sum() * (2.0 / variance))
 
 
 def _rule_share(gaps: Array, curvature: Array, weight: Array, trace: Array, value: float) -> float:
-    """Return the share of the trapezoid's error in the squares: (sigma^2 / 2)^2 (rate of curvature) D^2 / (12 sigma^2).
+    """Return (l D)^2 / 12 in the mean over tests and intervals, from how the curvature scatters.
 
-    The integral of a Brownian path of rate c over D, less the trapezoid's rule, has variance c D^3 / 12. The rate comes
-    from differences of slopes, of variance c (1 / D_n + 1 / D_(n+1)), in which a trend cancels.
+    Relaxing at the rate l, the amplitude of a test moves its curvature (2 l / sigma^2) times as far as itself: in time
+    dt by c = (2 l)^2 / sigma^2 dt in the square, so that l^2 / 12 = sigma^2 c / 48. Differences of slopes have variance
+    c (1 / D_n + 1 / D_(n+1)), and a trend cancels in them.
     """
-    # `value` holds the share as well: share (1 + share) = what it gives.
     slopes = np.diff(curvature, axis=0) / gaps[:, None]
     bends = np.diff(slopes, axis=0)
     scatter = np.einsum("nq,nqr,nr->", bends, weight[1:], bends)
     rate = scatter / np.sum(trace[1:] * (1.0 / gaps[1:] + 1.0 / gaps[:-1]) / gaps[1:])
-    share = value * rate * np.sum(trace * gaps**2) / (48.0 * np.sum(trace))
-    return float(0.5 * (np.sqrt(1.0 + 4.0 * share) - 1.0))
+    return float(value * rate * np.sum(trace * gaps**2) / (48.0 * np.sum(trace)))

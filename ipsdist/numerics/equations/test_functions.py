@@ -95,7 +95,7 @@ def spline_tests(
     among their combinations there; in two and three dimensions without those in the corners. Their number an axis is
     N**(1 / (d + 2)), between 5 (one polynomial piece) and 16, 7, 5 for d = 1, 2, 3. In one dimension there are at least
     ``columns`` + 2, to tell as many unknowns apart. More tests find no more: in case cubic sigma^2 has the same error
-    with 6 as with 21, whichever box covers the particles.
+    with 7 as with 21, whichever box covers the particles.
 
     Raises InputError where the box is empty.
     """

@@ -21,6 +21,7 @@ _WINDOW = 5.0
 """Memory is added up over so many of its own lengths: e**-5 of it is left out where it decays exponentially."""
 _MOST_LAGS = 100
 _EVIDENT = 3.0
+"""Standard errors."""
 _FEWEST = 0.1
 """Share of the displacements that must have a partner at the last lag."""
 
@@ -56,8 +57,10 @@ class TrackNoise:
 
     @property
     def remembers(self) -> bool:
-        """Whether the first correlation stands out from the last by three standard errors: the motion is no diffusion
-        from one interval to the next, be it persistent or seen with noise."""
+        """Whether the motion is no diffusion from one interval to the next, be it persistent or seen with noise.
+
+        It is none if the first correlation stands out from the last by three standard errors.
+        """
         first, last = self.correlation[0], self.correlation[-1]
         return abs(first.value - last.value) > _EVIDENT * float(np.hypot(first.standard_error, last.standard_error))
 
