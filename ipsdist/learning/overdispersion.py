@@ -1,4 +1,4 @@
-"""Whether the noise of equations is the one that sigma^2 says: the scatter of their scores, as quasi-likelihood does."""
+"""Whether the noise of equations is the one that sigma^2 says, by the scatter of their scores (quasi-likelihood)."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _experiments(result: Mapping[str, Any]) -> Markup:
     kept = result["terms"]
     columns = [
         "experiment", "particles", "replicas", "slices", Markup("<i>σ</i>²"), Markup("its own <i>φ</i>(<i>r</i>)"),
-        *(Markup(f"coefficient of {html_name(t['name'])}") for t in kept), "χ²", "degrees", "p",
+        *(Markup(f"coefficient of {html_name(t['name'])}") for t in kept), "χ²", "degrees of freedom", "p",
     ]  # fmt: skip
     rows: list[list[object]] = []
     for one in result["experiments"]:

@@ -38,10 +38,10 @@ def strength(difference: float) -> str:
 
 
 def evidence(form: str, difference: float | None) -> str:
-    """Return the evidence against a runner-up in words; residuals of the strong and weak forms give none."""
+    """Return the evidence against a runner-up in words; residuals of the strong form give none."""
     if difference is None:
         return "unknown"
-    return strength(difference) if form in ("action", "likelihood") else "no scale of evidence for this form"
+    return strength(difference) if form in ("action", "likelihood", "weak") else "no scale of evidence for this form"
 
 
 def judge(result: Mapping[str, Any], name: Callable[[str], str] = str, text: Callable[[str], str] = str) -> Verdict:
@@ -54,7 +54,7 @@ def judge(result: Mapping[str, Any], name: Callable[[str], str] = str, text: Cal
     rank = max(_runner_up(result, name, doubts, facts), _errors(result, name, doubts, facts))
     groups = (", ".join(map(name, group)) for group in result["confounded"])
     doubts.extend(f"The data cannot tell these terms apart: {group}." for group in groups)
-    _condition(result["condition"], doubts, facts)
+    _condition(result["condition"], doubts if result["form"] != "weak" else facts, facts)
     _against_zero(result.get("nonparametric"), doubts if rank else facts)
     doubts.extend(text(warning) for warning in result.get("warnings", ()))
     if result.get("settled") is False:
@@ -100,10 +100,10 @@ def _against_zero(curve: Mapping[str, Any] | None, sentences: list[str]) -> None
     """Say where the kernel without a dictionary is told from 0."""
     if curve is None:
         return
-    r, lower, upper = curve["r"], curve["lower"], curve["upper"]
+    r, lower, upper = curve["r"], curve["everywhere"]["lower"], curve["everywhere"]["upper"]
     apart = [k for k in range(len(r)) if lower[k] > 0 or upper[k] < 0]
     if not apart:
-        sentences.append("Without a dictionary, the 95 % band of phi holds 0 at every distance.")
+        sentences.append("Without a dictionary, the 95 % band of phi (at all distances at once) holds 0.")
         return
     share = 100 * len(apart) / len(r)
     where = "at every distance seen" if share == 100 else f"at {share:.0f} % of the distances seen"

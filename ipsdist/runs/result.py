@@ -98,8 +98,8 @@ def report_data(store: Store, config: RunConfig, fit: Fit, assessment: Assessmen
         kernel_lower=a.band[1],
         kernel_upper=a.band[2],
         free_value=None if a.free is None else a.free.value,
-        free_lower=None if a.free is None else a.free.lower,
-        free_upper=None if a.free is None else a.free.upper,
+        free_lower=None if a.free is None else a.free.lower_everywhere,
+        free_upper=None if a.free is None else a.free.upper_everywhere,
         kernel_true=a.kernel_true,
         names=fit.basis,
         truth=truth,
@@ -129,7 +129,8 @@ def _nonparametric(assessment: Assessment) -> dict[str, Any] | None:
     if free is None:
         return None
     curves = {"r": free.radii, "value": free.value, "lower": free.lower, "upper": free.upper}
-    return {**curves, "degrees_of_freedom": free.degrees_of_freedom}
+    everywhere = {"lower": free.lower_everywhere, "upper": free.upper_everywhere}
+    return {**curves, "everywhere": everywhere, "degrees_of_freedom": free.degrees_of_freedom}
 
 
 def _array(values: Any) -> Any:

@@ -47,15 +47,20 @@ def draws(basis, phi, seeds, amount=1.0):
     ids=["cubic", "bump", "two exponentials", "wave", "singular"],
 )
 def test_band_covers_the_truth_at_its_level(basis, phi):
-    """Over draws of the noise more than 90 % of the distances have the truth in their band, which is not just vague."""
+    """Over 25 draws of the noise more than 90 % of the distances have the truth in their band, which is not vague.
+
+    The band for all distances at once holds it at all of them so often that a level of 90 % is not refused.
+    """
     r = np.linspace(0.02, 3.2, 101)
-    covered, errors, halves = [], [], []
+    covered, whole, errors, halves = [], [], [], []
     for equations in draws(basis, phi, 25):
         band = kernel_band(equations, basis, DIFFUSION, r, resolution=0.25)
         covered.append(((band.lower <= phi(r)) & (phi(r) <= band.upper)).mean())
+        whole.append(((band.lower_everywhere <= phi(r)) & (phi(r) <= band.upper_everywhere)).all())
         errors.append(np.mean((band.value - phi(r)) ** 2))
         halves.append(np.mean((band.upper - band.lower) ** 2) / 4)
     assert np.mean(covered) > 0.9
+    assert np.mean(whole) > 0.9 - 3 * np.sqrt(0.9 * 0.1 / 25)
     assert np.sqrt(np.mean(halves)) < 6 * np.sqrt(np.mean(errors))
 
 

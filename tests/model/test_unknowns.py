@@ -31,7 +31,7 @@ def test_names_and_kinds_in_the_order_of_the_columns():
         (
             ["x", "2*x + 1"],
             False,
-            "must not have two potentials that push alike (a drift is a linear potential); got x and 2*x+1; leave one out",
+            "must not have two potentials that push alike (a drift is a linear potential); got x and 2*x+1;",
         ),
         (
             ["x"],

@@ -101,7 +101,7 @@ def _caption(data: ReportData, frame: tuple[float, float]) -> str:
     text = "The learnt kernel with its 95 % band over the distances seen (their density in grey); positive attracts."
     text += f" Below, {below}."
     if data.free_value is not None:
-        text += " Dash-dotted: the 95 % band of a smooth kernel without a dictionary; the learnt one should lie in it."
+        text += " Dash-dotted: the 95 % band of a smooth kernel without a dictionary, for all distances at once."
     outside = (data.kernel_value < frame[0]) | (data.kernel_value > frame[1])
     if not outside.any():
         return text
