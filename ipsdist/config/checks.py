@@ -186,6 +186,9 @@ def fit(config: RunConfig) -> None:
     if section.sums == "direct" and config.form in ("strong", "weak"):
         rule = "must not be direct for the strong and weak forms"
         raise InputError("fit.sums", rule, f"fit.form = {config.form}", 'use fit.form = "action"')
+    if config.form == "weak" and section.quadrature == "gauss_lobatto":
+        rule, fix = "must cut the slices into panels for the weak form", 'use "auto", or fit.form = "action"'
+        raise InputError("fit.quadrature", rule, f'"{section.quadrature}"', fix)
 
 
 def _assembly(config: RunConfig) -> None:

@@ -49,7 +49,7 @@ class PieceSection(Section):
 
 
 class SystemSection(Section):
-    """The system (docs/method.md, section 1). Imported data need ``diffusion`` alone, and not even that if labelled."""
+    """The system (docs/method.md, section 1). Imported data bring their own."""
 
     dimension: Annotated[int, Field(ge=1, le=3)] = _key(1, "number d of space axes", "must be 1, 2 or 3")
     particles: Annotated[int, Field(gt=1, lt=2**31)] | None = _key(

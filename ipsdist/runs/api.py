@@ -104,7 +104,7 @@ def learn(
     ----------
     positions : (T, N, d), or (T, N) in one dimension; a NumPy, CuPy, Dask or xarray array.
     times : (T,) increasing.
-    diffusion : sigma**2 (length**2 / time); None estimates it, which takes labelled, even slices.
+    diffusion : sigma**2 (length**2 / time); None learns it with the rest.
     labelled : row i is the same particle at all times.
     terms, cutoff : the dictionary, and the radius inside which its singular terms are frozen; the default eight terms.
     settings : further sections of a run file, for example ``{"fit": {"criterion": "bic"}}``.

@@ -59,7 +59,11 @@ class Bridged:
 
 def rule_of(config: RunConfig, times: npt.ArrayLike) -> str:
     """Return the time rule: the configured one, or what suits the spacing of the slices."""
-    return choose_rule(times) if config.fit.quadrature == "auto" else config.fit.quadrature
+    if config.fit.quadrature != "auto":
+        return config.fit.quadrature
+    rule = choose_rule(times)
+    # The weak form needs panels: what tested the first slice of a single one would be old at its end.
+    return "spline" if config.form == "weak" and rule == "gauss_lobatto" else rule
 
 
 def judged(config: RunConfig, store: Store, pairings: Sequence[Pairings], diffusion: float) -> Choice:

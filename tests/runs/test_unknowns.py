@@ -106,6 +106,10 @@ def test_chosen_times_are_those_of_the_rule(tmp_path):
             '`time.positions_at` needs even slices; got data.times = "gauss_lobatto"; leave it out',
         ),
         (["fit.diffusion=estimate", "fit.form=strong"], "`system.diffusion` is required by the strong form"),
+        (
+            ["fit.form=weak", "fit.quadrature=gauss_lobatto"],
+            "`fit.quadrature` must cut the slices into panels for the weak form",
+        ),
         (["fit.sums=direct", "fit.form=weak"], "`fit.sums` must not be direct for the strong and weak forms"),
     ],
 )

@@ -152,7 +152,7 @@ def pair_positions(
     reach all pairs. In the plane contact is phi(0) / r, whose variance is infinite. Here these parts are replaced by
     smooth ones of width ``blur``, with an error of fourth order in it for pairs of a smooth density. Without the first,
     scores of phi = 1, exp(-r), cos(r) are off by 4, 19 and 12 of their standard deviations for 100 particles.
-    With a blur of `blur_length` they are, to 0.05 of a standard deviation, those with the expected time at contact of
+    With a blur of `blur_length` they are, to 0.1 of a standard deviation, those with the expected time at contact of
     every pair given both ends of every gap, which only labelled particles have. Much longer blurs hide that particles
     which repel each other keep apart, much shorter ones see too few pairs.
     """

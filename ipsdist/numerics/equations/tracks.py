@@ -108,7 +108,7 @@ def track_equations(
 
     The sample size of the information criteria is the number of particles followed at a time, the mean over time: that
     of complete tracks. For few particles ln N is a low price: where phi = 0, 50 particles that come and go were given a
-    law by bic in 22 of 100 simulations, by ebic in 3 (7 terms).
+    law by bic in 46 of 200 simulations, by ebic in 5 (7 terms).
 
     Raises ValueError where names and known columns do not count up to the columns.
     """
