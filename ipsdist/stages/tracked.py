@@ -59,16 +59,11 @@ def radial_of_tracks(store: Store, config: RunConfig, diffusion: float, factor: 
     return _discounted(store, config, plain, factor * diffusion, doubt, None)
 
 
-def _remembers(noise: TrackNoise) -> bool:
-    """Tell whether one displacement knows of the next."""
-    return bool(noise.correlation) and _sure(noise.correlation[0])
-
-
 def _diffusion(config: RunConfig, noise: TrackNoise) -> Diffusion:
     """Return sigma^2 as given, or as displacements have it: over long times where the motion has a memory."""
     if not config.estimates_diffusion:
         return Diffusion(float(config.system.diffusion or 0.0), None)
-    used = noise.lasting if _remembers(noise) else noise.diffusion
+    used = noise.motion
     if not used.value > 0:
         told = f"{used.value:.3g}"
         raise RunError(f"the displacements give no positive sigma^2 ({told}): noise of the positions hides the motion")
@@ -82,9 +77,8 @@ def _doubt(config: RunConfig, noise: TrackNoise) -> float:
     attraction, and faster than the short-time one says in the end, which feigns repulsion. What could be either counts
     for no law.
     """
-    used = noise.lasting if _remembers(noise) else noise.diffusion
-    apart = noise.lasting.value - noise.diffusion.value if _remembers(noise) else 0.0
-    error = used.standard_error if config.estimates_diffusion else 0.0
+    apart = noise.lasting.value - noise.diffusion.value if noise.remembers else 0.0
+    error = noise.motion.standard_error if config.estimates_diffusion else 0.0
     return float(np.hypot(error, apart))
 
 
@@ -105,8 +99,8 @@ def _discounted(
 def _departures(config: RunConfig, noise: TrackNoise, scatter: Overdispersion) -> tuple[str, ...]:
     """Say where the displacements are not those of the model: independent, normal, of one sigma^2."""
     found = []
-    first = noise.correlation[0] if noise.correlation else Estimate(0.0, np.inf)
-    if _sure(first):
+    if noise.remembers:
+        first = noise.correlation[0]
         why = "the motion has a memory" if first.value > 0 else "the positions are noisy"
         size = f"{first.value:.2f} +- {first.standard_error:.2f}"
         used = "; sigma^2 is that over long times" if config.estimates_diffusion else ""

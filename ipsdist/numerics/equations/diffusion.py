@@ -35,7 +35,8 @@ def richardson(
 
         sigma^2 = ((D1 + D2)^2 (s1 + s2) - (D1^2 + D2^2) s12) / (2 N d D1 D2 (D1 + D2)),
 
-    which for even times is 2 s(D) - s(2D) with s(D) = sum |dX|^2 / (N d D); a mean over the times where s12 is known.
+    which for even times is 2 s(D) - s(2D) with s(D) = sum |dX|^2 / (N d D); a mean over the times where s12 is known,
+    weighted by the inverse of its variance under diffusion.
     The standard error is that of the mean, neighbours correlated (their double steps overlap), and of the remainder of
     order D^2, for which the square of the correction stands.
 
@@ -51,11 +52,13 @@ def richardson(
     both = (single[:-1] + single[1:])[known]
     first, second = gaps[:-1][known], gaps[1:][known]
     span = first + second
-    # Every estimate has the same spread, whatever its intervals: a plain mean is the best one.
     each = (span**2 * both - (first**2 + second**2) * double) / (2.0 * particles * dimension * first * second * span)
-    spread = each - each.mean()
+    squares = first**2 + second**2
+    weight = span**2 / (2.0 * squares + squares**2 / (first * second))  # one over the variance of diffusing particles
+    weight /= weight.mean()
+    value = float((weight * each).mean())
+    spread = weight * (each - value)
     lags = [float(spread[k:] @ spread[: len(spread) - k]) / len(each) for k in range(2)]
     variance = max(lags[0] + 2.0 * lags[1], 0.0) / len(each)
-    value = float(each.mean())
     correction = float(double.sum() - both.sum()) / (particles * dimension * float(span.sum()))
     return Diffusion(value, float(np.hypot(np.sqrt(variance), correction**2 / abs(value))))
