@@ -35,12 +35,20 @@ def test_accuracy_table_counts():
             "right": True,
             "errors": {"r**2": e},
             "standard_errors": {"r**2": 0.01},
+            "sigma2": [2.0 + 3 * e, 0.02],
+            "confounded": [],
         }
         for k, e in enumerate(errors)
     ]
-    rows.append({"experiment": "cubic", "seed": 3, "right": False, "errors": {"r**2": -3.0}, "standard_errors": {}})
-    line = next(x for x in accuracy.table(rows).splitlines() if x.startswith("cubic "))
+    wrong = {"right": False, "errors": {"r**2": -3.0}, "standard_errors": {}}
+    rows.append({**rows[0], "seed": 3, **wrong, "sigma2": [2.0, None], "confounded": [["r", "r**2"]]})
+    line, sigma2, groups = accuracy.table(rows).splitlines()[1:]
     assert "3 /  4" in line
     assert f"{np.mean(errors) / 0.01:.2f}" in line
     assert f"{np.sqrt(np.mean(np.square(errors))) / 0.01:.2f}" in line
-    assert line.rstrip().endswith("2/3")
+    assert "1/ 3" in line
+    assert "2/ 3" in line
+    assert line.endswith(f"{np.std(np.array(errors) / 0.01):.2f}")
+    assert "sigma^2" in sigma2
+    assert f"{3 * np.mean(errors) / 0.02:.2f}" in sigma2
+    assert "3 times nothing; 1 times r | r**2" in groups
