@@ -8,15 +8,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 
+import numpy as np
+
 from ipsdist.learning.subset import best_subset
 from ipsdist.model.fit import Fit
 from ipsdist.model.normal_equations import NormalEquations
 
-__all__ = ["EVIDENCE", "confounded"]
+__all__ = ["EVIDENCE", "alike_but_for_chance", "confounded"]
 
 EVIDENCE = 6.0
 """Difference in score up to which models are as good as the best: odds of 20 to 1 where the score is a BIC."""
 
+_CHANCE = 30.0
+"""N (1 - R^2) of two columns below which chance makes their difference: of phi = r and V = x**2/2, which differ by the
+mean of the data, it is about two squares of standard normal numbers, and above 30 in one sample of ten thousand."""
+_SMALL = 1e-10
+"""Share of a column's squared length that counts as rounding."""
 _FIRST = 100
 _MOST = 400
 """Models that are compared, first and at most: where more are as good, a few hundred exchange everything."""
@@ -92,3 +99,29 @@ def _close(search: Callable[..., Fit], equations: NormalEquations, evidence: flo
     if best.alternatives and best.alternatives[-1].score <= evidence:
         best = search(equations, keep=_MOST)
     return [best.terms, *(c.terms for c in best.alternatives if c.score <= evidence)]
+
+
+def alike_but_for_chance(fit: Fit, equations: NormalEquations) -> tuple[tuple[str, str], ...]:
+    """Return the pairs (kept, other) of columns that only the fluctuations of N particles tell apart.
+
+    With the other kept columns free, 1 - R^2 of two columns that the law of the particles makes equal (phi = r and
+    V = x**2/2 of a symmetric law) is of order 1 / N, and a sample that happens to be off centre may favour one
+    strongly. Another sample need not: such a pair is no discovery, whatever its score.
+    """
+    gram = equations.gram.sum(axis=0)
+    scale = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))
+    gram = gram / np.outer(scale, scale)
+    pairs = []
+    for kept in fit.terms:
+        others = [k for k in fit.terms if k != kept]
+        rest = [k for k in range(len(gram)) if k not in others]
+        moved = np.linalg.pinv(gram[np.ix_(others, others)], rcond=_SMALL, hermitian=True) @ gram[np.ix_(others, rest)]
+        free = dict(zip(rest, (gram[np.ix_(rest, rest)] - gram[np.ix_(rest, others)] @ moved), strict=True))
+        place = rest.index(kept)
+        for at, other in enumerate(rest):
+            own = free[kept][place] * free[other][at]
+            if other in fit.terms or not free[other][at] > _SMALL:
+                continue
+            if equations.particles * (1.0 - free[kept][at] ** 2 / own) < _CHANCE:
+                pairs.append((equations.basis[kept], equations.basis[other]))
+    return tuple(pairs)

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from ipsdist.config import RunConfig
-from ipsdist.learning.confounded import confounded
+from ipsdist.learning.confounded import alike_but_for_chance, confounded
 from ipsdist.learning.stability import stability
 from ipsdist.model.fit import Fit
 from ipsdist.stages.answer import Answer, select
 
 __all__ = ["doubts"]
-
-_BETWEEN_KINDS = 10.0
-"""Evidence that is asked for to tell an interaction from a potential: where only the mean of the data parts the two, a
-draw of that mean makes or breaks it."""
 
 
 def doubts(config: RunConfig, found: Answer) -> dict[str, Any]:
@@ -33,21 +28,17 @@ def doubts(config: RunConfig, found: Answer) -> dict[str, Any]:
 
 def _groups(config: RunConfig, found: Answer) -> tuple[tuple[str, ...], ...]:
     weighed, fit = found.weighed, config.fit
-    apart = partial(
-        confounded,
-        replace(found.fit, basis=weighed.basis, terms=_places(found.fit, weighed.basis)),
-        weighed,
-        found.factor * found.diffusion.value,
-        criterion=fit.criterion,
-        max_terms=fit.max_terms,
-    )
-    groups = apart()
-    if not config.unknowns().fields:
-        return groups
+    chosen = replace(found.fit, basis=weighed.basis, terms=_places(found.fit, weighed.basis))
+    sigma2 = found.factor * found.diffusion.value
+    near = confounded(chosen, weighed, sigma2, criterion=fit.criterion, max_terms=fit.max_terms)
+    groups = [set(group) for group in near]
     kinds = dict(zip(config.unknowns().names, config.unknowns().kinds, strict=True))
-    wide = apart(evidence=_BETWEEN_KINDS)
-    mixed = [group for group in wide if len({kinds[name] for name in group}) > 1]
-    return (*mixed, *(g for g in groups if not any(set(g) <= set(m) for m in mixed)))
+    pairs = [set(pair) for pair in alike_but_for_chance(chosen, weighed)]
+    for pair in (p for p in pairs if len({kinds[name] for name in p}) > 1):
+        joined = [group for group in groups if group & pair]
+        groups = [*(g for g in groups if g not in joined), pair.union(*joined)]
+    order = {name: k for k, name in enumerate(weighed.basis)}
+    return tuple(sorted(tuple(sorted(group, key=order.__getitem__)) for group in groups))
 
 
 def _places(fit: Fit, basis: tuple[str, ...]) -> tuple[int, ...]:

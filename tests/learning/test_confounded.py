@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ipsdist.learning.confounded import confounded
+from ipsdist.learning.confounded import alike_but_for_chance, confounded
 from ipsdist.learning.subset import best_subset
 from ipsdist.model.fit import Fit
 from ipsdist.model.normal_equations import DIFFUSION as SIGMA2
@@ -147,3 +147,15 @@ def test_columns_in_every_model_are_in_no_group():
     fit = best_subset(equations, 1.0, always=[3], **OPTIONS)
     assert fit.terms == (0, 3)
     assert confounded(fit, equations, 1.0, always=[3], **OPTIONS) == (("a", "b"),)
+
+
+@pytest.mark.parametrize(("centre", "expected"), [(0.0, (("r", "x**2/2"),)), (1.0, ())])
+def test_columns_that_chance_alone_tells_apart(centre, expected):
+    """Forces of phi = r and V = x**2/2 differ by the sample's mean: chance about 0, a fact about 1, however many."""
+    x = np.random.default_rng(3).normal(centre, 1.0, 20_000)
+    columns = np.stack([-(x - x.mean()), -x, -np.sign(x - x.mean()) * (x - x.mean()) ** 2])
+    gram = columns @ columns.T
+    equations = NormalEquations("action", ("r", "x**2/2", "r**2"), gram[None], gram[:1] * 1.0, None, 20_000, 1.0)
+    fit = best_subset(equations, 1.0)
+    assert fit.terms == (0,)
+    assert alike_but_for_chance(fit, equations) == expected
