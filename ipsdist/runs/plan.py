@@ -10,6 +10,7 @@ from typing import Any
 from ipsdist.config import RunConfig, resolve
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
+from ipsdist.numerics.equations.block_rule import gram_slices
 from ipsdist.report.result_json import load
 from ipsdist.report.summary import summary_lines
 from ipsdist.runs.directory import CONFIG, STORE
@@ -18,6 +19,9 @@ from ipsdist.runs.pipeline import STAGES
 from ipsdist.runs.setup import prepare
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import slice_bytes
+from ipsdist.stages.equations import FUNCTIONS
+from ipsdist.stages.radial import has_radial
+from ipsdist.stages.tracks import keeps_positions
 from ipsdist.storage import Store
 
 __all__ = ["Plan", "PlanRow", "info", "plan"]
@@ -75,11 +79,14 @@ def _store_bytes(config: RunConfig, setup: Setup) -> dict[str, int]:
     d, slices, replicas = setup.dimension, setup.slices, setup.replicas
     grid, per_slice = setup.grid, slice_bytes(setup)
     kept = 2 + len(config.time.positions_at)
-    terms = len(config.dictionary.terms)
+    terms = len(config.assembled()) + len(config.unknowns().fields)
+    functions = FUNCTIONS if has_radial(config, setup) else 0
+    radial = len(gram_slices(slices)) * functions**2 + 3 * slices * functions
+    positions = slices * 8 * d * setup.particles if keeps_positions(config, setup) else 0
     return {
-        "particles": replicas * (slices * per_slice + kept * 8 * d * setup.particles),
+        "particles": replicas * (slices * per_slice + kept * 8 * d * setup.particles + positions),
         "densities": 8 * slices * math.prod(n + 1 for n in grid.cells),
-        "equations": 2 * 8 * replicas * slices * (terms * terms + 3 * terms),
+        "equations": 8 * replicas * (slices * (terms * terms + 3 * terms) + radial),
         "kernel": 8 * terms * terms,
     }
 

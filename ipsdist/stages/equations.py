@@ -23,9 +23,9 @@ from ipsdist.stages.radial import has_radial, make_basis, pair_block
 from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
 
-__all__ = ["EQUATIONS", "load_pairings", "load_strong", "read_equations", "write_equations"]
+__all__ = ["EQUATIONS", "FUNCTIONS", "load_pairings", "load_strong", "read_equations", "write_equations"]
 
-_FUNCTIONS = 60
+FUNCTIONS = 60
 """About how many functions the radial basis has at most; tables of two meshes are kept."""
 _PARTS = ("gram", "energy", "laplacian", "work")
 
@@ -59,7 +59,7 @@ def _table_bytes(config: RunConfig, setup: Setup) -> int:
     """Bound the tables of the dictionary, which are padded to twice the mesh an axis, and their products on it."""
     terms, d = len(config.assembled()), setup.dimension
     padded = (1 << d) * expected_nodes(setup)
-    functions = _FUNCTIONS if has_radial(config, setup) else 0
+    functions = FUNCTIONS if has_radial(config, setup) else 0
     return 8 * (terms * (2 * d + 4) + 2 * functions * (2 * d + 2)) * padded
 
 
