@@ -86,7 +86,7 @@ def terms(result: Mapping[str, Any], data: ReportData) -> Markup:
             Markup("<h3>Runners-up</h3>"),
             table(
                 "Other choices of terms, best first",
-                ["φ(r)", "score difference", "evidence for the chosen terms"],
+                ["terms", "score difference", "evidence for the chosen terms"],
                 runners,
             ),
         ]
