@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
 
 from ipsdist.report.figures.style import Picture
 from ipsdist.report.terms import html_name, html_number
 
-__all__ = ["Markup", "bullets", "details", "figure", "paragraph", "section", "table", "term"]
+__all__ = ["Markup", "bullets", "details", "document", "figure", "paragraph", "section", "table", "term"]
 
 
 class Markup(str):
     """Text that is HTML already; any other str is escaped where it is placed."""
 
     __slots__ = ()
+
+
+def document(title: str, header: Markup, main: Iterable[Markup], result: Mapping[str, Any]) -> str:
+    """Return a page: one file with everything in it, no script, nothing loaded from elsewhere."""
+    body = header + "\n<main>\n" + "\n".join(main) + "\n</main>\n"
+    body += f"<footer>Written by ipsdist {escape(str(result['versions'].get('ipsdist', '')))}.</footer>"
+    template = Template(files("ipsdist.report").joinpath("template/page.html").read_text(encoding="utf-8"))
+    return template.substitute(title=escape(title), body=body)
 
 
 def text(value: object) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from ipsdist.report import sections
 from ipsdist.report.data import ReportData
 from ipsdist.report.figures import FIGURE_NAMES, Missing, Picture, draw
+from ipsdist.report.html import document
+from ipsdist.storage import write_whole
 
 __all__ = ["page", "write_report"]
 
@@ -38,17 +36,17 @@ def write_report(result: Mapping[str, Any], data: ReportData, out: Path) -> list
     paths = []
     for picture in drawn:
         paths.append(folder / f"{picture.name}.png")
-        _write(paths[-1], picture.png)
+        write_whole(paths[-1], picture.png)
     for name in set(FIGURE_NAMES) - {picture.name for picture in drawn}:
         (folder / f"{name}.png").unlink(missing_ok=True)
     paths.append(out / "report.html")
     # A file name may hold bytes that are no UTF-8; they become question marks rather than an error.
-    _write(paths[-1], page(result, data, drawn, missing).encode("utf-8", errors="replace"))
+    write_whole(paths[-1], page(result, data, drawn, missing).encode("utf-8", errors="replace"))
     return paths
 
 
 def page(result: Mapping[str, Any], data: ReportData, drawn: list[Picture], missing: list[Missing]) -> str:
-    """Return report.html: one file with everything in it, no script, nothing loaded from elsewhere."""
+    """Return report.html."""
     main = [
         sections.verdict(result),
         sections.terms(result, data),
@@ -58,17 +56,4 @@ def page(result: Mapping[str, Any], data: ReportData, drawn: list[Picture], miss
         sections.cost(result),
         sections.repeat(data),
     ]
-    body = sections.headline(result, _SECTIONS) + "\n<main>\n" + "\n".join(main) + "\n</main>\n"
-    body += f"<footer>Written by ipsdist {escape(str(result['versions'].get('ipsdist', '')))}.</footer>"
-    template = Template(files("ipsdist.report").joinpath("template/page.html").read_text(encoding="utf-8"))
-    return template.substitute(title=f"{escape(result['case'])}: learnt interaction law", body=body)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside the place and rename, so that no reader meets half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return document(f"{result['case']}: learnt interaction law", sections.headline(result, _SECTIONS), main, result)

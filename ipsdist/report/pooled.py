@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from ipsdist.report import sections
 from ipsdist.report.figures.pooled import Curves, pooled_kernel
 from ipsdist.report.figures.style import Picture, styled
-from ipsdist.report.html import Markup, paragraph, section, table, term
-from ipsdist.report.terms import as_factor, html_name, html_number, in_brackets, with_error
+from ipsdist.report.html import Markup, document, paragraph, section, table, term
+from ipsdist.report.terms import formulas, html_name, html_number, in_sum, with_error
 from ipsdist.report.verdict import evidence, judge
+from ipsdist.storage import write_whole
 
 __all__ = ["FILES", "Curves", "page", "schema", "summary_rows", "write_pooled"]
 
 FILES = ("pooled.json", "pooled.html", "figures")
 """What a pool leaves in its directory."""
-
-_LEFT = {"kernel": "phi(r)", "potential": "V", "drift": "drift"}
-_LEFT_HTML = {"kernel": "<i>φ</i>(<i>r</i>)", "potential": "<i>V</i>", "drift": "drift"}
 
 
 def schema() -> dict[str, Any]:
@@ -37,11 +33,7 @@ def schema() -> dict[str, Any]:
 
 def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return (label, text) of the learnt formula, the experiments, the runner-up, their agreement and the verdict."""
-    rows = [
-        (f"{left} =", _sum(result["terms"], kind, plain=True))
-        for kind, left in _LEFT.items()
-        if kind == "kernel" or any(t["kind"] == kind for t in result["terms"])
-    ]
+    rows = [(f"{left} =", right) for left, right in formulas(result["terms"], plain=True)]
     rows.append(("experiments", f"{len(result['experiments'])}, {result['particles']} particles in all"))
     if result["alternatives"] and result["alternatives"][0]["score_difference"] is not None:
         best = result["alternatives"][0]
@@ -65,14 +57,14 @@ def write_pooled(text: str, curves: Curves, out: Path) -> None:
     with styled():
         drawn = pooled_kernel(curves, [one["name"] for one in result["experiments"]])
     (out / "figures").mkdir(exist_ok=True)
-    _write(out / "figures" / f"{drawn.name}.png", drawn.png)
+    write_whole(out / "figures" / f"{drawn.name}.png", drawn.png)
     # A directory's name may hold bytes that are no UTF-8; they become question marks rather than an error.
-    _write(out / "pooled.html", page(result, drawn).encode("utf-8", errors="replace"))
-    _write(out / "pooled.json", text.encode("utf-8", errors="replace"))
+    write_whole(out / "pooled.html", page(result, drawn).encode("utf-8", errors="replace"))
+    write_whole(out / "pooled.json", text.encode("utf-8", errors="replace"))
 
 
 def page(result: Mapping[str, Any], drawn: Picture) -> str:
-    """Return pooled.html: one file with everything in it, no script, nothing loaded from elsewhere."""
+    """Return pooled.html."""
     main = [
         sections.verdict(result),
         _experiments(result),
@@ -80,23 +72,17 @@ def page(result: Mapping[str, Any], drawn: Picture) -> str:
         _terms(result),
         _repeat(result),
     ]
-    body = _headline(result) + "\n<main>\n" + "\n".join(main) + "\n</main>\n"
-    body += f"<footer>Written by ipsdist {escape(str(result['versions'].get('ipsdist', '')))}.</footer>"
-    template = Template(files("ipsdist.report").joinpath("template/page.html").read_text(encoding="utf-8"))
-    return template.substitute(title=f"One interaction law from {len(result['experiments'])} experiments", body=body)
+    title = f"One interaction law from {len(result['experiments'])} experiments"
+    return document(title, _headline(result), main, result)
 
 
 def _headline(result: Mapping[str, Any]) -> Markup:
-    formulas = [
-        f'<p class="formula">{left} = {_sum(result["terms"], kind, plain=False)}</p>'
-        for kind, left in _LEFT_HTML.items()
-        if kind == "kernel" or any(t["kind"] == kind for t in result["terms"])
-    ]
+    learnt = [f'<p class="formula">{left} = {right}</p>' for left, right in formulas(result["terms"])]
     if judge(result).rank == 2 and result["terms"]:
-        formulas.append('<p class="facts">a candidate: these data do not determine the law</p>')
+        learnt.append('<p class="facts">a candidate: these data do not determine the law</p>')
     return Markup(
         f"<header>\n<h1>One interaction law from {len(result['experiments'])} experiments</h1>\n"
-        + "\n".join(formulas)
+        + "\n".join(learnt)
         + f'\n<p class="facts">with standard errors; positive attracts; {html_number(result["particles"])} particles '
         f"in all; {escape(result['form'])} form</p>\n</header>"
     )
@@ -112,10 +98,10 @@ def _experiments(result: Mapping[str, Any]) -> Markup:
     rows: list[list[object]] = []
     for one in result["experiments"]:
         sigma = with_error(one["diffusion"]["value"], one["diffusion"]["standard_error"])
-        kernel, own = Markup(_sum(one["terms"], "kernel", plain=False)), map(_with_error, one["pooled_terms"])
+        kernel, own = Markup(in_sum(one["terms"], "kernel")), map(_with_error, one["pooled_terms"])
         sizes = (one["particles"], one["replicas"], one["slices"])
         rows.append([one["name"], *sizes, sigma, kernel, *own, *_test(one["consistency"])])
-    whole, test = Markup(_sum(kept, "kernel", plain=False)), _test(result["consistency"])
+    whole, test = Markup(in_sum(kept, "kernel")), _test(result["consistency"])
     rows.append(["pooled", result["particles"], None, None, "", whole, *map(_with_error, kept), *test])
     parts = [table("What every experiment finds alone, and all together", columns, rows)]
     parts.append(
@@ -164,20 +150,6 @@ def _repeat(result: Mapping[str, Any]) -> Markup:
     return section("repeat", "How to repeat this", parts)
 
 
-def _sum(terms: Sequence[Mapping[str, Any]], kind: str, *, plain: bool) -> str:
-    """Return the terms of a kind as a sum with standard errors: ASCII (unless a name is not), or HTML."""
-    text, minus = "", "-" if plain else "−"
-    for item in terms:
-        if item["kind"] != kind:
-            continue
-        size = in_brackets(with_error(abs(item["coefficient"]), item["standard_error"], plain=plain))
-        factor = as_factor(item["name"])
-        part = f"{size} {factor}" if plain else f'<span class="number">{size}</span> {html_name(factor)}'
-        negative = item["coefficient"] < 0
-        text += (f" {minus if negative else '+'} " if text else minus if negative else "") + part.rstrip()
-    return text or "0"
-
-
 def _with_error(item: Mapping[str, Any]) -> str:
     """Return a coefficient with its error; a dash where the data do not determine it."""
     return "–" if item["coefficient"] is None else with_error(item["coefficient"], item["standard_error"])
@@ -188,13 +160,3 @@ def _test(test: Mapping[str, Any]) -> list[float | int | None]:
     if test["p_value"] is None:
         return [None, 0, None]
     return [float(f"{test['chi2']:.3g}"), test["degrees_of_freedom"], float(f"{test['p_value']:.2g}")]
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside the place and rename, so that no reader meets half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

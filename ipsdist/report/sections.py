@@ -11,12 +11,11 @@ from ipsdist.report.data import ReportData
 from ipsdist.report.figures import Missing, Picture
 from ipsdist.report.figures.coefficients import true_coefficient
 from ipsdist.report.html import Markup, bullets, details, figure, paragraph, section, table, term
-from ipsdist.report.terms import as_factor, html_name, in_brackets, number, with_error
+from ipsdist.report.terms import as_factor, formulas, html_name, number, signed, with_error
 from ipsdist.report.verdict import evidence, judge
 
 __all__ = ["cost", "errors", "figures", "headline", "repeat", "system", "terms", "verdict"]
 
-_LEFT = {"kernel": "<i>φ</i>(<i>r</i>)", "potential": "<i>V</i>", "drift": "drift"}
 _WORDS = {
     "dimension": "dimension d", "particles": "particles N", "replicas": "replicas", "kernel": "true kernel φ(r)",
     "cutoff": "cut-off radius", "potential": "external potential V", "diffusion": "diffusion σ²",
@@ -28,17 +27,13 @@ def headline(result: Mapping[str, Any], names: Sequence[tuple[str, str]]) -> Mar
     """Return the header: the learnt formula with its errors, sigma^2, and links to the sections."""
     diffusion = result["diffusion"]
     origin = "given" if diffusion["standard_error"] is None else "learnt"
-    formulas = [
-        f'<p class="formula">{left} = {_sum(result["terms"], kind)}</p>'
-        for kind, left in _LEFT.items()
-        if kind == "kernel" or any(t["kind"] == kind for t in result["terms"])
-    ]
+    learnt = [f'<p class="formula">{left} = {right}</p>' for left, right in formulas(result["terms"])]
     if judge(result).rank == 2 and result["terms"]:
-        formulas.append('<p class="facts">a candidate: these data do not determine the law</p>')
+        learnt.append('<p class="facts">a candidate: these data do not determine the law</p>')
     links = "".join(f'<li><a href="#{identity}">{escape(name)}</a></li>' for identity, name in names)
     return Markup(
         f"<header>\n<h1>Interaction law learnt from particles: {escape(result['case'])}</h1>\n"
-        + "\n".join(formulas)
+        + "\n".join(learnt)
         + f'\n<p class="facts">with standard errors; positive attracts; <i>σ</i>² = '
         f"{with_error(diffusion['value'], diffusion['standard_error'])} ({origin}); seed {result['seed']}</p>\n"
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n</header>'
@@ -217,24 +212,8 @@ def _facts(caption: str, facts: Mapping[str, Any]) -> Markup:
     return table(caption, ["quantity", "value"], rows)
 
 
-def _sum(kept: Sequence[Mapping[str, Any]], kind: str) -> str:
-    """Return the terms of a kind as a sum with standard errors, HTML."""
-    text = ""
-    for item in kept:
-        if item["kind"] != kind:
-            continue
-        size = with_error(abs(item["coefficient"]), item["standard_error"])
-        size = f'<span class="number">{in_brackets(size)}</span>'
-        text += _joined(text, item["coefficient"], f"{size} {html_name(as_factor(item['name']))}".rstrip())
-    return text or "0"
-
-
 def _model(names: Sequence[str], coefficients: Sequence[float]) -> str:
     text = ""
     for name, value in zip(names, coefficients, strict=True):
-        text += _joined(text, value, f"{number(abs(value), 4)} {html_name(as_factor(name))}".rstrip())
+        text += signed(text, value, f"{number(abs(value), 4)} {html_name(as_factor(name))}".rstrip())
     return text or "0"
-
-
-def _joined(before: str, value: float, item: str) -> str:
-    return (f" {'−' if value < 0 else '+'} " if before else "−" if value < 0 else "") + item

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ipsdist.report.terms import as_factor, in_brackets, with_error
+from ipsdist.report.terms import formulas, with_error
 from ipsdist.report.verdict import evidence, judge
 
 __all__ = ["summary_lines"]
-
-_LEFT = {"kernel": "phi(r)", "potential": "V", "drift": "drift"}
 
 
 def summary_lines(result: Mapping[str, Any]) -> list[str]:
     """Return the learnt formula with errors, sigma^2, the runner-up and the verdict (ASCII unless a name is not)."""
     verdict = judge(result)
-    lines = [
-        f"{left} = {_sum(result, kind)}" for kind, left in _LEFT.items() if kind == "kernel" or _of_kind(result, kind)
-    ]
+    lines = [f"{left} = {right}" for left, right in formulas(result["terms"], plain=True)]
     if verdict.rank == 2 and result["terms"]:
         lines[0] += "   (a candidate: these data do not determine the law)"
     diffusion = result["diffusion"]
@@ -38,17 +34,3 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
         )
     doubts = [f"  - {doubt}" for doubt in verdict.doubts if not doubt.startswith("The runner-up")]
     return [*lines, f"trust: {verdict.level.lower()}", *doubts]
-
-
-def _of_kind(result: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
-    return [term for term in result["terms"] if term["kind"] == kind]
-
-
-def _sum(result: Mapping[str, Any], kind: str) -> str:
-    text = ""
-    for term in _of_kind(result, kind):
-        size = in_brackets(with_error(abs(term["coefficient"]), term["standard_error"], plain=True))
-        name = f" {as_factor(term['name'])}".rstrip()
-        minus = term["coefficient"] < 0
-        text += (f" {'-' if minus else '+'} " if text else "-" if minus else "") + size + name
-    return text or "0"

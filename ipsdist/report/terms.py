@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 __all__ = [
     "as_factor",
     "figure_name",
+    "formulas",
     "html_name",
     "html_number",
-    "in_brackets",
+    "in_sum",
     "number",
     "plain_label",
+    "signed",
     "value_and_error",
     "with_error",
 ]
 
+_LEFT = {
+    "kernel": ("phi(r)", "<i>φ</i>(<i>r</i>)"),
+    "potential": ("V", "<i>V</i>"),
+    "drift": ("drift", "drift"),
+}
+"""Left-hand sides of what is learnt, by kind: ASCII and HTML."""
 _TOKEN = re.compile(
     r"\*\*\((?P<group>[^()]*)\)|\*\*(?P<power>-?[\d.]+)|\bexp\((?P<exp>[^()]*)\)"
     r"|(?P<word>[a-z]{2,})|(?P<symbol>[a-z])|(?P<times>\*)|(?P<minus>-)|(?P<other>.)",
@@ -75,7 +85,32 @@ def with_error(value: float, error: float | None, *, plain: bool = False) -> str
     return text.replace("−", "-").replace("±", "+-") if plain else text
 
 
-def in_brackets(size: str) -> str:
+def formulas(terms: Sequence[Mapping[str, Any]], *, plain: bool = False) -> list[tuple[str, str]]:
+    """Return (left, right) of the learnt kernel, potential and drift, as HTML or ASCII; the kernel even if it is 0."""
+    there = {"kernel", *(item["kind"] for item in terms)}
+    return [(left[not plain], in_sum(terms, kind, plain=plain)) for kind, left in _LEFT.items() if kind in there]
+
+
+def in_sum(terms: Sequence[Mapping[str, Any]], kind: str, *, plain: bool = False) -> str:
+    """Return the terms of a kind as a sum with standard errors: HTML, or ASCII unless a name is not; "0" for none."""
+    text = ""
+    for item in terms:
+        if item["kind"] != kind:
+            continue
+        size = _in_brackets(with_error(abs(item["coefficient"]), item["standard_error"], plain=plain))
+        factor = as_factor(item["name"])
+        part = f"{size} {factor}" if plain else f'<span class="number">{size}</span> {html_name(factor)}'
+        text += signed(text, item["coefficient"], part.rstrip(), plain=plain)
+    return text or "0"
+
+
+def signed(before: str, value: float, size: str, *, plain: bool = False) -> str:
+    """Return what follows ``before`` in a sum: the sign of ``value``, then ``size``, which has none."""
+    minus = "-" if plain else "−"
+    return (f" {minus if value < 0 else '+'} " if before else minus if value < 0 else "") + size
+
+
+def _in_brackets(size: str) -> str:
     """Return a coefficient as it stands before its term: in brackets when it has an error or a power of ten."""
     return f"({size})" if " " in size and not size.startswith("(") else size
 

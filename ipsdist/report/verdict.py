@@ -56,6 +56,7 @@ def judge(result: Mapping[str, Any], name: Callable[[str], str] = str, text: Cal
     doubts.extend(f"The data cannot tell these terms apart: {group}." for group in groups)
     _condition(result["condition"], result["form"], doubts, facts)
     _against_zero(result.get("nonparametric"), doubts if rank else facts)
+    _off_the_band(result, doubts)
     doubts.extend(text(warning) for warning in result.get("warnings", ()))
     if result.get("settled") is False:
         doubts.append("The slices are far apart, and the answer, solved forward, does not lead to itself.")
@@ -110,6 +111,20 @@ def _against_zero(curve: Mapping[str, Any] | None, sentences: list[str]) -> None
     if share < _SOME:
         where += f", between {r[apart[0]]:.3g} and {r[apart[-1]]:.3g}"
     sentences.append(f"Without a dictionary, the 95 % band of phi leaves 0 out {where}.")
+
+
+def _off_the_band(result: Mapping[str, Any], doubts: list[str]) -> None:
+    """Say where the chosen formula leaves the band that holds phi without a dictionary: terms are missing there."""
+    curve, band = result.get("nonparametric"), result.get("band")
+    if curve is None or band is None or curve["r"] != band["r"]:
+        return
+    rows = zip(curve["r"], curve["everywhere"]["lower"], band["value"], curve["everywhere"]["upper"], strict=True)
+    off = [r for r, low, phi, high in rows if None not in (low, phi, high) and not low <= phi <= high]
+    if off:
+        doubts.append(
+            f"The chosen terms leave the 95 % band without a dictionary between {off[0]:.3g} and {off[-1]:.3g}: "
+            "a term may be missing."
+        )
 
 
 def _condition(condition: float | None, form: str, doubts: list[str], facts: list[str]) -> None:

@@ -11,7 +11,7 @@ from ipsdist.config import RunConfig, resolve
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
 from ipsdist.stages.base import Stage
-from ipsdist.storage import Store
+from ipsdist.storage import Store, write_whole
 
 __all__ = ["CONFIG", "STORE", "configured", "existing", "has_run", "make", "owned", "refuse_another", "write_config"]
 
@@ -104,6 +104,4 @@ def configured(out: Path) -> Path:
 
 def write_config(out: Path, config: RunConfig) -> None:
     """Write the resolved run file; it appears whole or not at all."""
-    temporary = out / f".{CONFIG}.part"
-    temporary.write_text(config.to_toml(), encoding="utf-8")
-    temporary.replace(out / CONFIG)
+    write_whole(out / CONFIG, config.to_toml().encode())

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from ipsdist.report.result_json import to_json
 from ipsdist.runs import directory
 from ipsdist.runs.experiments import Opened, open_experiments
 from ipsdist.runs.pipeline import Options
+from ipsdist.runs.rows import alternative_rows, term_rows, versions
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.base import setup_of
@@ -34,7 +33,8 @@ __all__ = ["DISAGREE", "Pooled", "pool"]
 DISAGREE = 0.01
 """Probability of a larger chi^2 below which experiments are said not to agree."""
 _RADII = 257
-_95 = 1.959963984540054
+_PACKAGES = ("ipsdist", "numpy", "scipy")
+"""What decides the answer."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -136,39 +136,18 @@ def _result(
         "selection": fit.selection,
         "criterion": config.fit.criterion,
         "particles": sum(one.answered.part.equations.particles for one in found),
-        "terms": _terms(fit, unknowns.kinds),
+        "terms": term_rows(fit, unknowns.kinds),
         "dropped": list(fit.dropped),
         "kernel": learnt.text,
         "potential": LearnedPotential.from_fit(fit, unknowns).text if unknowns.fields else None,
-        "alternatives": [
-            {
-                "terms": [fit.basis[k] for k in other.terms],
-                "coefficients": list(other.coefficients),
-                "score_difference": other.score,
-            }
-            for other in fit.alternatives
-        ],
+        "alternatives": alternative_rows(fit),
         "condition": fit.condition,
         "band": {"r": curves.radii, "value": curves.value, "lower": curves.lower, "upper": curves.upper},
         "experiments": [_experiment(one, fit) for one in found],
         "consistency": _chi2(agreed),
         "warnings": _warnings(found, fit, agreed),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": versions(_PACKAGES),
     }
-
-
-def _terms(fit: Fit, kinds: Sequence[str]) -> list[dict[str, Any]]:
-    rows = zip(fit.terms, fit.coefficients, fit.standard_errors, strict=True)
-    return [
-        {
-            "name": fit.basis[k],
-            "kind": kinds[k],
-            "coefficient": float(z),
-            "standard_error": float(error),
-            "interval95": [float(z - _95 * error), float(z + _95 * error)],
-        }
-        for k, z, error in rows
-    ]
 
 
 def _experiment(one: _Found, fit: Fit) -> dict[str, Any]:
@@ -187,7 +166,7 @@ def _experiment(one: _Found, fit: Fit) -> dict[str, Any]:
         "reach": one.answered.reach,
         "reason": answer.reason or config.form_reason,
         "unresolved": list(answer.unresolved),
-        "terms": _terms(answer.fit, unknowns.kinds),
+        "terms": term_rows(answer.fit, unknowns.kinds),
         "kernel": one.kernel.text,
         "pooled_terms": [
             {"name": fit.basis[k], "coefficient": float(z), "standard_error": float(error)} for k, z, error in pooled
@@ -241,14 +220,3 @@ def _shared_noise(found: Sequence[_Found]) -> list[str]:
         for names in seeds.values()
         if len(names) > 1
     ]
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of the packages that decide the answer."""
-    found = {}
-    for name in ("ipsdist", "numpy", "scipy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # a source tree on the path
-            continue
-    return found

@@ -17,7 +17,7 @@ from ipsdist.runs.result import report_data, result_of
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.kernel import load_diffusion, load_fit, load_used_equations
-from ipsdist.storage import Store
+from ipsdist.storage import Store, write_whole
 
 __all__ = ["complete_report"]
 
@@ -61,9 +61,7 @@ def _write(store: Store, config: RunConfig, workers: int, out: Path, draw: bool)
         assessment = assess(store, config, fit, learnt, equations, diffusion.value)
     text = to_json(result_of(store, config, fit, learnt, diffusion, assessment, workers))
     result: dict[str, Any] = json.loads(text)
-    temporary = out / ".result.json.part"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(out / "result.json")
+    write_whole(out / "result.json", text.encode())
     if draw:
         write_report(result, report_data(store, config, fit, assessment), out)
     return result

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
 from ipsdist.config import RunConfig
-from ipsdist.model.fit import Candidate, Fit
+from ipsdist.model.fit import Fit
 from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.model.learned_potential import LearnedPotential
 from ipsdist.numerics.equations.diffusion import Diffusion
 from ipsdist.report.data import ReportData
 from ipsdist.runs.assess import Assessment
+from ipsdist.runs.rows import alternative_rows, term_rows, versions
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.kernel import load_uniform_history
 from ipsdist.storage import Store
@@ -37,6 +35,7 @@ def result_of(
 ) -> dict[str, Any]:
     """Return result.json as a dictionary (docs/reference.md)."""
     value, lower, upper = assessment.band
+    kernel, unknowns = store.record("kernel/done") or {}, config.unknowns()
     errors = assessment.errors or dict.fromkeys(
         ("kernel_relative_l2", "coefficients", "support_correct", "cramer_rao_ratio")
     )
@@ -46,22 +45,22 @@ def result_of(
         "seed": config.run.seed,
         "system": _system(store, config),
         "form": config.form,
-        "form_reason": (store.record("kernel/done") or {}).get("form_reason", config.form_reason),
+        "form_reason": kernel.get("form_reason", config.form_reason),
         "selection": fit.selection,
-        "terms": _terms(fit, config),
+        "terms": term_rows(fit, unknowns.kinds),
         "dropped": list(fit.dropped),
-        "confounded": (store.record("kernel/done") or {})["confounded"],
-        "noise": (store.record("kernel/done") or {})["noise"],
-        "stability": (store.record("kernel/done") or {})["stability"],
+        "confounded": kernel["confounded"],
+        "noise": kernel["noise"],
+        "stability": kernel["stability"],
         "kernel": learnt.text,
-        "potential": LearnedPotential.from_fit(fit, config.unknowns()).text if config.unknowns().fields else None,
+        "potential": LearnedPotential.from_fit(fit, unknowns).text if unknowns.fields else None,
         "diffusion": {"value": diffusion.value, "standard_error": diffusion.standard_error},
         "breakpoints": [],
         "breakpoint_roads": None,
-        "alternatives": [_alternative(fit, other) for other in fit.alternatives],
+        "alternatives": alternative_rows(fit),
         "condition": fit.condition,
         "band": {"r": assessment.radii, "value": value, "lower": lower, "upper": upper},
-        "settled": (store.record("kernel/done") or {}).get("settled"),
+        "settled": kernel.get("settled"),
         "nonparametric": _nonparametric(assessment),
         "errors": errors,
         "wasserstein2": assessment.wasserstein,
@@ -73,7 +72,7 @@ def result_of(
             for i in fit.history
         ],
         "cost": _cost(store),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": versions(_PACKAGES),
         "device": "cpu",
         "workers": workers,
     }
@@ -114,14 +113,6 @@ def report_data(store: Store, config: RunConfig, fit: Fit, assessment: Assessmen
         history_final=final if fit.selection == "two_phase" else None,
         config=config.to_toml(),
     )
-
-
-def _alternative(fit: Fit, other: Candidate) -> dict[str, Any]:
-    return {
-        "terms": [fit.basis[k] for k in other.terms],
-        "coefficients": list(other.coefficients),
-        "score_difference": other.score,
-    }
 
 
 def _nonparametric(assessment: Assessment) -> dict[str, Any] | None:
@@ -168,21 +159,6 @@ def _warnings(store: Store) -> list[str]:
     return found
 
 
-def _terms(fit: Fit, config: RunConfig) -> list[dict[str, Any]]:
-    kinds = config.unknowns().kinds
-    rows = zip(fit.terms, fit.coefficients, fit.standard_errors, strict=True)
-    return [
-        {
-            "name": fit.basis[k],
-            "kind": kinds[k],
-            "coefficient": float(z),
-            "standard_error": float(error),
-            "interval95": [float(z - 1.959963984540054 * error), float(z + 1.959963984540054 * error)],
-        }
-        for k, z, error in rows
-    ]
-
-
 def _cost(store: Store) -> dict[str, Any]:
     """Wall and CPU seconds of every stage as it was done, whenever that was, and the peak memory of any process."""
     records = {name: store.record(f"{name}/done") or {} for name in _STAGES}
@@ -195,12 +171,3 @@ def _cost(store: Store) -> dict[str, Any]:
         "peak_bytes": max(int(cost["peak_bytes"]) for cost in costs.values()),
         "particle_steps_per_second": particles["work"] / wall if wall > 0 else None,
     }
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of the packages that are installed (a source tree on the path has none of its own)."""
-    found = {}
-    for name in _PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found

@@ -1,6 +1,7 @@
-"""Where a run is kept: the Zarr store, its records of finished work, and the lock of its directory."""
+"""Where a run is kept: the Zarr store, its records of finished work, the lock of its directory, and its files."""
 
 from ipsdist.storage.lock import locked
 from ipsdist.storage.store import FORMAT, Store
+from ipsdist.storage.whole import write_whole
 
-__all__ = ["FORMAT", "Store", "locked"]
+__all__ = ["FORMAT", "Store", "locked", "write_whole"]

@@ -91,6 +91,12 @@ def term(**changes):
     } | changes
 
 
+def free(lower, upper, farther=2.0):
+    """A band without a dictionary at two distances; the learnt kernel of the sample is 0 and 3 there."""
+    everywhere = {"lower": [lower, farther], "upper": [upper, upper]}
+    return {"r": [0.0, 1.0], "value": [0.0, 2.0], "lower": [0, 0], "upper": [1, 1], "everywhere": everywhere}
+
+
 @pytest.mark.parametrize(
     ("change", "level", "words"),
     [
@@ -106,6 +112,10 @@ def term(**changes):
         ({"confounded": [["r", "sin(r)"]]}, "Read with care", "cannot tell these terms apart: r, sin"),
         ({"condition": None}, "Read with care", "linearly dependent"),
         ({"condition": 12.0}, "Well determined", "separate the dictionary's terms well"),
+        ({"condition": 1e16, "form": "weak"}, "Well determined", "look alike on these data"),
+        ({"nonparametric": free(-1.0, 4.0)}, "Well determined", "leaves 0 out at 50 % of the distances seen, between 1"),
+        ({"nonparametric": free(-1.0, 2.5)}, "Read with care", "leave the 95 % band without a dictionary between 1 and 1"),
+        ({"nonparametric": free(-1.0, 4.0, -0.5)}, "Well determined", "(at all distances at once) holds 0"),
         ({"warnings": ["Slices are far apart."]}, "Read with care", "Slices are far apart."),
     ],
 )

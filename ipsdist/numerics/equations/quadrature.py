@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.interpolate
 
 from ipsdist.model.errors import InputError
 
@@ -108,8 +107,10 @@ def _polynomial(t: Array) -> Array:
 
 def _spline(t: Array) -> Array:
     """Integrate the cubic spline over [t[0], t[-1]]; up to three intervals it is the interpolating polynomial."""
+    from scipy.interpolate import CubicSpline  # takes a third of a second; the schema imports this module
+
     s, half = _mapped(t)
-    return np.asarray(half * scipy.interpolate.CubicSpline(s, np.eye(len(t))).integrate(-1.0, 1.0))
+    return np.asarray(half * CubicSpline(s, np.eye(len(t))).integrate(-1.0, 1.0))
 
 
 def _whole_range(t: Array) -> Array:

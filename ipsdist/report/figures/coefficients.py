@@ -125,11 +125,7 @@ def _row(name: str, kept: Mapping[str, Any], data: ReportData) -> tuple[object, 
     term = kept.get(name)
     low, high = (term and term["interval95"]) or (None, None)
     shown = (name, term["coefficient"] if term else "dropped", low, high)
-    return (
-        shown
-        if data.truth is None
-        else (*shown, true_coefficient(data.truth, name))
-    )
+    return shown if data.truth is None else (*shown, true_coefficient(data.truth, name))
 
 
 def _words(term: Mapping[str, Any], true: Mapping[str, float]) -> str:
