@@ -29,7 +29,7 @@ from ipsdist.model.errors import InputError
 from ipsdist.model.expression import Expression
 from ipsdist.model.radial import RadialKernel
 from ipsdist.model.system import Grid, InitialLaw, Mixture, Ring, System, Times, Uniform
-from ipsdist.model.unknowns import Unknowns
+from ipsdist.model.unknowns import AXES, Unknowns
 from ipsdist.numerics.equations.quadrature import observation_times
 
 __all__ = ["RunConfig"]
@@ -95,7 +95,7 @@ class RunConfig(Section):
 
     def potential(self) -> Expression | None:
         """Return the external potential V(x, y, z), or None for none."""
-        axes = ("x", "y", "z")[: self.system.dimension]
+        axes = AXES[: self.system.dimension]
         text = self.system.potential
         return None if text is None else Expression.parse(text, axes, "system.potential")
 

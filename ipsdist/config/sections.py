@@ -28,7 +28,6 @@ def _key(default: Any, description: str, rule: str, example: str = "") -> Any:
     return Field(default, description=description, json_schema_extra={"rule": rule, "example": example})
 
 
-_NUMBER = "must be a number"
 _POSITIVE = "must be a positive number"
 _COUNT = "must be a positive whole number"
 _FORMULA = "must be a formula in quotes"
@@ -220,7 +219,7 @@ class FitSection(Section):
     )
     sums: Literal["auto", "mesh", "direct"] = _key(
         "auto",
-        "how the equations sum over pairs: on the force mesh, or particle by particle (auto: up to 1000 particles)",
+        "how the equations sum over pairs: on the force mesh, or particle by particle (auto: up to 300 particles)",
         _one_of("auto", "mesh", "direct"),
     )
     selection: Literal["auto", "two_phase", "best_subset"] = _key(

@@ -29,8 +29,6 @@ _READ = 2**18
 _BUCKETS = 256
 """Most buckets, each of which is an open file; a larger table has larger buckets."""
 
-Array = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class _Bucket:

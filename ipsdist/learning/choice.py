@@ -15,11 +15,9 @@ from ipsdist.numerics.equations.gap_noise import WINDOW, in_standard_errors, win
 from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.numerics.equations.quadrature import CALM, growth, panels
 
-__all__ = ["Choice", "choose_form", "choose_rule", "time_error"]
+__all__ = ["TOLERATED", "Choice", "choose_form", "choose_rule", "time_error"]
 
-Array = npt.NDArray[np.float64]
-
-_TOLERATED = 0.3
+TOLERATED = 0.3
 """Largest error of the time integrals, in standard errors of the answer, for which a rule alone will do."""
 _EVEN = 1.5
 """Ratio of neighbouring intervals up to which Simpson's rule is as good as the spline."""
@@ -76,7 +74,7 @@ def choose_form(
         criterion=criterion,
         max_terms=max_terms,
     )
-    control = not error <= _TOLERATED
+    control = not error <= TOLERATED
     if control and growth(times, rule) > CALM:
         rule = "trapezoid"  # on ragged times it makes least of the noise, and the prediction takes its error away
     what = "trajectories" if labelled else "unlabelled snapshots"

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ipsdist.learning.uncertainty import BLOCKS
 from ipsdist.model.normal_equations import NormalEquations
 
 __all__ = ["Overdispersion", "overdispersion"]
-
-Array = npt.NDArray[np.float64]
 
 _SHOWN = 1e-10
 """Smallest eigenvalue of the scaled Gram matrix of a direction that these data show."""
@@ -40,9 +37,8 @@ def overdispersion(equations: NormalEquations, diffusion: float, blocks: int = B
     """
     if equations.energy is not None:
         raise ValueError(f"scores of a likelihood are needed; got the form {equations.form}")
-    count = min(blocks, equations.panels)
-    starts = [n * equations.panels // count for n in range(count)]
-    gram, moment = (np.add.reduceat(part, starts, axis=0) for part in (equations.gram, equations.moment))
+    parts = equations.blocks(blocks)
+    gram, moment, count = parts.gram, parts.moment, parts.panels
     scale = np.sqrt(np.maximum(np.diag(gram.sum(axis=0)), np.finfo(np.float64).tiny))
     values, vectors = np.linalg.eigh(gram.sum(axis=0) / np.outer(scale, scale))
     shown = values > _SHOWN

@@ -67,7 +67,7 @@ def stability(
     if equations.panels < FEWEST_PANELS:
         return None
     chosen = select(equations.total(), diffusion).terms
-    blocks = _blocks(equations)
+    blocks = equations.blocks(BLOCKS)
     generator = np.random.Generator(np.random.Philox(seed))
     kept, same = np.zeros(len(equations.basis), dtype=np.int64), 0
     for _ in range(resamples):
@@ -76,15 +76,6 @@ def stability(
         kept[list(terms)] += 1
         same += terms == chosen
     return Stability(tuple((kept / resamples).tolist()), chosen, same / resamples, resamples)
-
-
-def _blocks(equations: NormalEquations) -> NormalEquations:
-    """Return the sums over blocks of consecutive panels, those of `sandwich`, each as a panel."""
-    count = min(BLOCKS, equations.panels)
-    starts = [n * equations.panels // count for n in range(count)]
-    gram, moment = (np.add.reduceat(part, starts, axis=0) for part in (equations.gram, equations.moment))
-    energy = None if equations.energy is None else np.add.reduceat(equations.energy, starts)
-    return replace(equations, gram=gram, moment=moment, energy=energy)
 
 
 def _weighted(equations: NormalEquations, weights: npt.NDArray[np.int64]) -> NormalEquations:

@@ -18,9 +18,9 @@ DIFFUSION = "sigma^2"
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """Gram, moment and (strong form) energy of P panels over a basis of M terms.
+    """Gram, moment and (strong and weak form) energy of P panels over a basis of M terms.
 
-    For the action and likelihood forms they are normalised so that ``diffusion * inv(gram.sum(0))`` is the
+    For the action, likelihood and weak forms they are normalised so that ``diffusion * inv(gram.sum(0))`` is the
     covariance of the coefficients (docs/method.md, section 4).
     """
 
@@ -78,6 +78,14 @@ class NormalEquations:
         index = np.asarray(panels)
         energy = None if self.energy is None else self.energy[index]
         return replace(self, gram=self.gram[index], moment=self.moment[index], energy=energy)
+
+    def blocks(self, most: int) -> NormalEquations:
+        """Return the sums over at most so many blocks of consecutive panels, each as a panel."""
+        count = min(most, self.panels)
+        starts = [n * self.panels // count for n in range(count)]
+        gram, moment = (np.add.reduceat(part, starts, axis=0) for part in (self.gram, self.moment))
+        energy = None if self.energy is None else np.add.reduceat(self.energy, starts)
+        return replace(self, gram=gram, moment=moment, energy=energy)
 
     def change_basis(self, matrix: npt.ArrayLike, basis: Sequence[str]) -> NormalEquations:
         """Return the equations for new terms that are combinations of the old: term'_l = sum_k matrix[k, l] term_k.

@@ -19,7 +19,6 @@ __all__ = ["cost", "errors", "figures", "headline", "repeat", "system", "terms",
 _WORDS = {
     "dimension": "dimension d", "particles": "particles N", "replicas": "replicas", "kernel": "true kernel φ(r)",
     "cutoff": "cut-off radius", "potential": "external potential V", "diffusion": "diffusion σ²",
-    "initial": "initial law", "observe_every": "observed every (steps)", "pieces": "pieces of the kernel",
 }  # fmt: skip
 
 
@@ -133,11 +132,8 @@ def errors(result: Mapping[str, Any], data: ReportData) -> Markup:
 
 def system(result: Mapping[str, Any]) -> Markup:
     """Return the system and how it was observed."""
-    parts = [_facts("System", result["system"])]
-    if result.get("data"):
-        parts.append(_facts("Data", result["data"]))
     noise = [_noise(result["noise"])] if result.get("noise") else []
-    return section("system", "System and data", [Markup(f'<div class="columns">{"".join(parts)}</div>'), *noise])
+    return section("system", "System and data", [_facts("System", result["system"]), *noise])
 
 
 def _noise(noise: Mapping[str, Any]) -> Markup:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ipsdist.config import RunConfig
 from ipsdist.learning.band import KernelBand, kernel_band
+from ipsdist.learning.choice import TOLERATED
 from ipsdist.learning.energy import free_energies, source_normalisation
 from ipsdist.learning.errors import coefficient_errors, cramer_rao_ratio, kernel_relative_l2, support_correct
 from ipsdist.learning.truth import true_coefficients, true_fields
@@ -22,14 +23,13 @@ from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.radial import RadialKernel
 from ipsdist.model.setup import Setup
 from ipsdist.model.system import Grid
-from ipsdist.numerics.densities.distances import pair_distances
+from ipsdist.numerics.densities.distances import distance_of, pair_distances
 from ipsdist.numerics.densities.meanfield import solve_mean_field
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import slice_blocks
 from ipsdist.stages.densities import slice_totals
 from ipsdist.stages.outside import Outside
 from ipsdist.stages.radial import has_radial, load_radial, radial_basis
-from ipsdist.stages.snapshots import TOLERATED
 from ipsdist.stages.tracked import radial_of_tracks
 from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
@@ -171,7 +171,7 @@ def _distances(store: Store, setup: Setup) -> tuple[Array, Array]:
     for k in chosen:
         total = slice_totals(store, n, slices, d, int(k) // length)[int(k) % length]
         pairs.append(pair_distances(total.density_weights(), total.mesh))
-    reach = max(float(r[np.searchsorted(np.cumsum(p) / p.sum(), _TAIL)]) for r, p in pairs)
+    reach = max(distance_of(r, p, _TAIL) for r, p in pairs)
     radii = np.linspace(0.0, reach, _RADII)
     return radii, np.mean([np.interp(radii, r, p, right=0.0) for r, p in pairs], axis=0)
 

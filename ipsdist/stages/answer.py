@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ipsdist.config import RunConfig
-from ipsdist.learning.choice import Choice
+from ipsdist.learning.choice import TOLERATED, Choice
 from ipsdist.learning.panels import PanelSource
 from ipsdist.learning.resolution import fine_terms, fit_resolved, widened
 from ipsdist.learning.subset import best_subset
@@ -23,9 +23,9 @@ from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.drawn import DrawnPanels
 from ipsdist.stages.equations import load_strong
-from ipsdist.stages.joining import equations_of, pairings_of, sigma_squared
+from ipsdist.stages.joining import equations_of, moment_slope, pairings_of, sigma_squared
 from ipsdist.stages.radial import radial_basis
-from ipsdist.stages.snapshots import TOLERATED, bridge, judged
+from ipsdist.stages.snapshots import bridge, judged
 from ipsdist.stages.tracked import equations_of_tracks
 from ipsdist.storage import Store
 
@@ -88,9 +88,7 @@ def find_answer(store: Store, config: RunConfig) -> Answer:
     found = _of_action(store, config, pairings, plain, diffusion)
     if diffusion.standard_error is None:
         return found
-    # The moment is linear in sigma^2, whose error the coefficients inherit.
-    twice = equations_of(config, store, pairings, 2.0 * diffusion.value)
-    slope = (twice.moment - plain.moment).sum(axis=0) / diffusion.value
+    slope = moment_slope(config, store, pairings, plain)  # the coefficients inherit the error of sigma^2
     fit = with_diffusion_error(found.fit, found.equations, slope, diffusion.standard_error)
     return replace(found, fit=fit)
 

@@ -14,6 +14,7 @@ from ipsdist.model.deposits import FLUX_ONE, MOVE_ONE, Deposits, neighbour_offse
 from ipsdist.model.errors import RunError
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.setup import Setup
+from ipsdist.model.unknowns import AXES
 from ipsdist.storage import Store
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "save_block",
     "slice_blocks",
     "slice_bytes",
+    "whole_mesh",
 ]
 
 TWO_APART = "squared_move_two_apart"
@@ -89,7 +91,7 @@ def save_block(
     mesh = reduce(common_mesh, (d.mesh for d in deposits))
     on = [d.on(mesh) for d in deposits]
     group = block_group(replica, block)
-    axes = ("x", "y", "z")[: mesh.dimension]
+    axes = AXES[: mesh.dimension]
     store.write(f"{group}/count", np.stack([d.count for d in on]), dims=("slice", *axes), units="1")
     store.write(f"{group}/products", np.stack([d.products for d in on]), dims=("slice", "offset", *axes), units="1")
     if any(d.flux is not None for d in on):
@@ -111,6 +113,12 @@ def block_mesh(store: Store, replica: int, block: Block) -> Mesh:
     """Return the mesh of a block's deposits. Raises RunError when they were never committed."""
     placed = _placed(store, replica, block)
     return Mesh(placed["spacing"], tuple(placed["lower"]), tuple(placed["shape"]))
+
+
+def whole_mesh(store: Store, setup: Setup) -> Mesh:
+    """Return the smallest mesh that contains the particles of all replicas at all times. Raises as `block_mesh`."""
+    blocks = slice_blocks(setup.slices, setup.dimension)
+    return reduce(common_mesh, (block_mesh(store, r, b) for r in range(setup.replicas) for b in blocks))
 
 
 def _placed(store: Store, replica: int, block: Block) -> dict[str, Any]:

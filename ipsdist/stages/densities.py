@@ -10,6 +10,7 @@ import numpy as np
 from ipsdist.config import RunConfig
 from ipsdist.model.deposits import Deposits
 from ipsdist.model.setup import Setup
+from ipsdist.model.unknowns import AXES
 from ipsdist.numerics.densities.estimate import estimate_density
 from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer, setup_of
 from ipsdist.stages.blocks import common_mesh, load_block, slice_blocks
@@ -57,7 +58,7 @@ def _prepare(store: Store, config: RunConfig) -> None:
     """Make the array of all densities and its coordinates."""
     setup = setup_of(store)
     grid, slices = setup.grid, setup.slices
-    axes, points = ("x", "y", "z")[: len(grid.cells)], tuple(n + 1 for n in grid.cells)
+    axes, points = AXES[: len(grid.cells)], tuple(n + 1 for n in grid.cells)
     chunks = (len(slice_blocks(slices, len(points))[0]), *points)
     shape, units = (slices, *points), f"length^-{len(points)}"
     store.create_array("densities/density", shape, np.float64, ("slice", *axes), chunks, units=units)

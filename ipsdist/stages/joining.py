@@ -23,7 +23,7 @@ from ipsdist.stages.radial import follow, load_projected
 from ipsdist.stages.snapshots import joined, rule_of
 from ipsdist.storage import Store
 
-__all__ = ["equations_of", "pairings_of", "sigma_squared"]
+__all__ = ["equations_of", "moment_slope", "pairings_of", "sigma_squared"]
 
 
 def pairings_of(store: Store, config: RunConfig) -> list[Pairings]:
@@ -84,3 +84,16 @@ def equations_of(
     return joined(
         [action_equations(p, times, basis=names, diffusion=diffusion, quadrature=rule, particles=n) for p in pairings]
     )
+
+
+def moment_slope(
+    config: RunConfig, store: Store, pairings: Sequence[Pairings], plain: NormalEquations
+) -> npt.NDArray[np.float64]:
+    """Return the derivative (M,) by sigma^2 of the moment of all panels, which is linear in it.
+
+    ``plain`` are the `equations_of` these pairings by the time rule alone, with a sigma^2 that stands in the moment.
+    """
+    if plain.diffusion is None:
+        raise ValueError(f"no sigma^2 stands in the moment of the {plain.form} form")
+    twice = equations_of(config, store, pairings, 2.0 * plain.diffusion)
+    return np.asarray((twice.moment - plain.moment).sum(axis=0) / plain.diffusion)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from ipsdist.model.mesh import Mesh
 from ipsdist.numerics.equations.tables import ExternalTables, external_tables
 from ipsdist.numerics.equations.test_functions import SplineTest, spline_tables, spline_tests
 from ipsdist.stages.base import setup_of
-from ipsdist.stages.blocks import block_mesh, common_mesh, slice_blocks
+from ipsdist.stages.blocks import whole_mesh
 from ipsdist.storage import Store
 
 __all__ = ["Outside", "make_tests", "outside_names", "outside_tables", "tests_of"]
@@ -49,9 +49,7 @@ def make_tests(store: Store, config: RunConfig) -> None:
     setup = setup_of(store)
     if config.form != "weak":
         return
-    blocks = slice_blocks(setup.slices, setup.dimension)
-    mesh = reduce(common_mesh, (block_mesh(store, r, b) for r in range(setup.replicas) for b in blocks))
-    ends = [(float(nodes[0]), float(nodes[-1])) for nodes in mesh.axes()]
+    ends = [(float(nodes[0]), float(nodes[-1])) for nodes in whole_mesh(store, setup).axes()]
     lower, upper = (tuple(end[k] for end in ends) for k in (0, 1))
     tests = spline_tests(lower, upper, setup.particles, len(config.unknowns()) + 1)
     store.write(_TESTS, np.array([[*t.centre, *t.width] for t in tests]), dims=("test", "centre_then_width"))

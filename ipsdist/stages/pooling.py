@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ipsdist.config import RunConfig
 from ipsdist.learning.pooling import Part
-from ipsdist.numerics.densities.distances import pair_distances
+from ipsdist.numerics.densities.distances import distance_of, pair_distances
 from ipsdist.stages.answer import Answer, find_answer
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import slice_blocks
 from ipsdist.stages.densities import slice_totals
-from ipsdist.stages.joining import equations_of, pairings_of
+from ipsdist.stages.joining import equations_of, moment_slope, pairings_of
 from ipsdist.storage import Store
 
 __all__ = ["Experiment", "find_experiment"]
@@ -42,16 +41,11 @@ def find_experiment(store: Store, config: RunConfig) -> Experiment:
     part = Part(equations.change_basis(resolved, equations.basis), answer.factor * diffusion.value)
     # Of tracks that come and go, and of other forms, the moment does not know sigma^2, or its error is in the factor.
     if diffusion.standard_error is not None and config.form == "action" and not setup_of(store).ragged:
-        slope = resolved @ _slope(store, config, diffusion.value)
+        pairings = pairings_of(store, config)
+        plain = equations_of(config, store, pairings, diffusion.value)
+        slope = resolved @ moment_slope(config, store, pairings, plain)
         part = Part(part.equations, part.diffusion, slope * diffusion.standard_error)
     return Experiment(answer, part, _reach(store))
-
-
-def _slope(store: Store, config: RunConfig, diffusion: float) -> npt.NDArray[np.float64]:
-    """Return the derivative of the moment (M,) by sigma^2, in which it is linear."""
-    pairings = pairings_of(store, config)
-    once, twice = (equations_of(config, store, pairings, factor * diffusion) for factor in (1.0, 2.0))
-    return np.asarray((twice.moment - once.moment).sum(axis=0) / diffusion)
 
 
 def _reach(store: Store) -> float:
@@ -60,6 +54,5 @@ def _reach(store: Store) -> float:
     blocks, far = slice_blocks(setup.slices, setup.dimension), []
     for number, slice_of_block in ((0, 0), (len(blocks) - 1, -1)):
         total = slice_totals(store, setup.replicas, setup.slices, setup.dimension, number)[slice_of_block]
-        radii, share = pair_distances(total.density_weights(), total.mesh)
-        far.append(float(radii[np.searchsorted(np.cumsum(share), _SEEN)]))
+        far.append(distance_of(*pair_distances(total.density_weights(), total.mesh), _SEEN))
     return max(far)

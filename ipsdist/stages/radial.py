@@ -31,7 +31,7 @@ from ipsdist.numerics.equations.radial import (
 from ipsdist.numerics.equations.tables import PairTables, pair_tables
 from ipsdist.numerics.equations.tracks import track_equations
 from ipsdist.stages.base import setup_of
-from ipsdist.stages.blocks import Block, block_mesh, common_mesh, slice_blocks
+from ipsdist.stages.blocks import Block, slice_blocks, whole_mesh
 from ipsdist.stages.direct import load_intervals, make_blur, pair_directly, pair_intervals
 from ipsdist.stages.outside import outside_names, outside_tables, tests_of
 from ipsdist.stages.snapshots import rule_of
@@ -77,9 +77,7 @@ def make_basis(store: Store, config: RunConfig) -> None:
     setup = setup_of(store)
     if not has_radial(config, setup):
         return
-    blocks = slice_blocks(setup.slices, setup.dimension)
-    mesh = reduce(common_mesh, (block_mesh(store, r, b) for r in range(setup.replicas) for b in blocks))
-    reach = setup.spacing * (math.hypot(*mesh.shape) + _MARGIN)
+    reach = setup.spacing * (math.hypot(*whole_mesh(store, setup).shape) + _MARGIN)
     kink = config.dictionary.cutoff
     basis = RadialBasis.graded(
         reach, 2.0 * setup.spacing, None if kink is None or kink >= reach else kink, _INTERVALS[setup.dimension]
@@ -104,13 +102,13 @@ def pair_block(store: Store, config: RunConfig, replica: int, block: Block, depo
         pair_intervals(store, config, block, basis)
         return
     if sums_directly(config, setup):
-        write_radial(store, replica, block, pair_directly(store, config, replica, block, basis))
+        _write(store, replica, block, pair_directly(store, config, replica, block, basis))
         return
     boxed = occupied(deposits)
     mesh = boxed[0].mesh
     every = gram_slices(setup.slices)
     made = every[(every >= block.first) & (every < block.stop)] - block.first
-    write_radial(
+    _write(
         store,
         replica,
         block,
@@ -118,7 +116,7 @@ def pair_block(store: Store, config: RunConfig, replica: int, block: Block, depo
     )
 
 
-def write_radial(store: Store, replica: int, block: Block, part: RadialPairings) -> None:
+def _write(store: Store, replica: int, block: Block, part: RadialPairings) -> None:
     """Write the pairings of a block with the basis."""
     dims = {"made": ("made",), "gram": ("made", "function", "other_function")}
     for name in _PARTS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipsdist.config import RunConfig
-from ipsdist.learning.choice import Choice, choose_form, choose_rule, time_error
+from ipsdist.learning.choice import TOLERATED, Choice, choose_form, choose_rule, time_error
 from ipsdist.learning.few_snapshots import fit_few_snapshots
 from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.fit import Fit
@@ -38,10 +38,8 @@ from ipsdist.stages.outside import Outside
 from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
 
-__all__ = ["TOLERATED", "Bridged", "bridge", "joined", "judged", "rule_of"]
+__all__ = ["Bridged", "bridge", "joined", "judged", "rule_of"]
 
-TOLERATED = 0.3
-"""Largest error of the time rule, in standard errors of the answer, that is left alone."""
 _PARTS = ("gram", "energy", "laplacian", "work")
 _PREDICTED = (1, 2)
 """Dimensions in which the mean-field equation is solved in reasonable time."""
@@ -108,14 +106,32 @@ def bridge(
     """Fit and predict in turn until the answer stands; None when not even a first model can be solved forward.
 
     ``pairings`` with the unknowns are those of every replica, ``plain`` the equations of the time rule alone, of
-    which the first model is taken. The prediction starts from the first slice's counts, all replicas added.
+    which the first model is taken.
+    """
+    keys = config.fit
+    try:
+        predict = _predictor(config, store, pairings, diffusion, unknowns, rule)
+        found = fit_few_snapshots(plain, predict, diffusion, criterion=keys.criterion, max_terms=keys.max_terms)
+    except RunError:
+        return None
+    return Bridged(found.fit, found.equations, found.settled)
+
+
+def _predictor(
+    config: RunConfig,
+    store: Store,
+    pairings: list[Pairings],
+    diffusion: float,
+    unknowns: Unknowns,
+    rule: str,
+) -> Callable[[Fit], NormalEquations]:
+    """Return what leads from a fit to the equations with the integrals of its mean-field density.
+
+    The prediction starts from the first slice's counts, all replicas added. Raises RunError where no grid serves it.
     """
     setup, known = setup_of(store), config.known()
     outside = [f.potential for f in unknowns.fields] + ([] if known is None else [known])
-    try:
-        grid = _model_grid(store, setup)
-    except RunError:
-        return None
+    grid = _model_grid(store, setup)
     first = slice_totals(store, setup.replicas, setup.slices, setup.dimension, 0)[0]
     start = starting_density(first.density_weights(), first.mesh, first.particles, grid)
     fine, tables = model_times(setup.slice_times), model_tables(unknowns.dictionary, grid, outside)
@@ -146,13 +162,7 @@ def bridge(
             ]
         )
 
-    try:
-        found = fit_few_snapshots(
-            plain, predict, diffusion, criterion=config.fit.criterion, max_terms=config.fit.max_terms
-        )
-    except RunError:
-        return None
-    return Bridged(found.fit, found.equations, found.settled)
+    return predict
 
 
 def joined(replicas: list[NormalEquations]) -> NormalEquations:

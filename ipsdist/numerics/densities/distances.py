@@ -8,7 +8,7 @@ import scipy.fft
 
 from ipsdist.model.mesh import Mesh
 
-__all__ = ["pair_distances"]
+__all__ = ["distance_of", "pair_distances"]
 
 Array = npt.NDArray[np.float64]
 
@@ -42,6 +42,11 @@ def pair_distances(weights: npt.ArrayLike, mesh: Mesh) -> tuple[Array, Array]:
     share += np.bincount(first + 1, pairs * upper, size)
     last = int(np.flatnonzero(share)[-1]) + 1
     return mesh.spacing * np.arange(last, dtype=np.float64), share[:last] / share.sum()
+
+
+def distance_of(radii: Array, shares: Array, quantile: float) -> float:
+    """Return the distance within which this part of the pairs lies, of ``radii`` and ``shares`` (n,) as above."""
+    return float(radii[np.searchsorted(np.cumsum(shares) / shares.sum(), quantile)])
 
 
 def _occupied(counts: Array) -> Array:

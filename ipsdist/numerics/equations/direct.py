@@ -12,9 +12,9 @@ import scipy.spatial.distance
 
 from ipsdist.model.expression import Expression
 from ipsdist.model.radial_basis import RadialBasis
+from ipsdist.model.unknowns import AXES
 from ipsdist.numerics.device.pair_basis import BasisPieces, add_blurred, add_jumps, add_pairs, basis_pieces
 from ipsdist.numerics.equations.pairings import Pairings
-from ipsdist.numerics.equations.tables import AXIS_NAMES
 
 __all__ = [
     "ExternalField",
@@ -56,7 +56,7 @@ class PotentialField:
     @classmethod
     def of(cls, potential: Expression, dimension: int) -> PotentialField:
         """Return the field of a formula in the first d of x, y, z."""
-        names = AXIS_NAMES[:dimension]
+        names = AXES[:dimension]
         slopes = tuple(potential.derivative(name) for name in names)
         return cls(potential, slopes, tuple(s.derivative(name) for s, name in zip(slopes, names, strict=True)))
 

@@ -13,6 +13,7 @@ from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.expression import Expression
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.radial_basis import RadialBasis
+from ipsdist.model.unknowns import AXES
 from ipsdist.numerics.convolution import (
     Radial,
     differentiate,
@@ -28,7 +29,6 @@ __all__ = ["ExternalTables", "PairTables", "external_tables", "pair_tables"]
 
 Array = npt.NDArray[np.float64]
 Spectrum = npt.NDArray[np.complex128]
-AXIS_NAMES = ("x", "y", "z")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _near(table: Array, mesh: Mesh) -> Array:
 
 def external_tables(potential: Expression, mesh: Mesh) -> ExternalTables:
     """Tabulate a known external potential V(x, y, z) on the mesh."""
-    names = AXIS_NAMES[: mesh.dimension]
+    names = AXES[: mesh.dimension]
     gradient = [potential.derivative(name) for name in names]
 
     def at_nodes(expression: Callable[..., Array]) -> Array:

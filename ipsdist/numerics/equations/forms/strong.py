@@ -16,7 +16,7 @@ from ipsdist.model.errors import InputError
 from ipsdist.model.expression import Expression
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.system import Grid
-from ipsdist.model.unknowns import Unknowns
+from ipsdist.model.unknowns import AXES, Unknowns
 
 __all__ = ["StrongForm", "strong_equations"]
 
@@ -143,7 +143,7 @@ def _check(densities: Array, times: Array, grid: Grid) -> None:
 def _gradient(potential: Expression, grid: Grid) -> Array:
     """Return grad V at the grid points (d, points...)."""
     points = np.meshgrid(*grid.axes(), indexing="ij")
-    slopes = [potential.derivative(name)(*points) for name in ("x", "y", "z")[: len(points)]]
+    slopes = [potential.derivative(name)(*points) for name in AXES[: len(points)]]
     return np.stack([np.broadcast_to(slope, points[0].shape) for slope in slopes])
 
 
