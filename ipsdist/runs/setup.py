@@ -51,7 +51,7 @@ def prepare(config: RunConfig, inputs: Inputs | Store) -> Setup:
             times=times,
             labelled=config.data.labelled,
             force=None,
-            spacing=_given(config, sample) or data_spacing(sample, config.dictionary.cutoff),
+            spacing=_given(config, sample) or data_spacing(sample, config.dictionary.cutoff, particles),
             grid=_grid(config, sample),
             ragged=ragged,
         )
@@ -93,7 +93,7 @@ def _of_simulation(config: RunConfig, sample: Array) -> Setup:
     cutoffs = [c for c in (config.system.cutoff, config.dictionary.cutoff) if c is not None]
     cutoff = min(cutoffs) if cutoffs else None
     spacing = _given(config, sample) or choose_spacing(
-        system.kernel, sample, system.particles, system.dimension, cutoff
+        system.kernel, sample, system.particles, system.dimension, cutoff, system.replicas
     )
     limit = largest_step(system, sample, spacing)
     if times.step > limit:

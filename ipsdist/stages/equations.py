@@ -145,7 +145,7 @@ def load_strong(store: Store, config: RunConfig) -> NormalEquations:
     return read_equations(store, groups, "strong", config.unknowns().names, particles, diffusion)
 
 
-def load_pairings(store: Store, config: RunConfig) -> list[Pairings]:
+def load_pairings(store: Store) -> list[Pairings]:
     """Read the pairings of every replica with the assembled dictionary and the columns outside."""
     setup = setup_of(store)
     blocks = slice_blocks(setup.slices, setup.dimension)

@@ -30,7 +30,7 @@ def pairings_of(store: Store, config: RunConfig) -> list[Pairings]:
     """Return the pairings of every replica with the dictionary, by way of the radial basis if it was not assembled."""
     if follow(config, setup_of(store)):
         return load_projected(store, config)
-    return load_pairings(store, config)
+    return load_pairings(store)
 
 
 def sigma_squared(store: Store, config: RunConfig) -> Diffusion:

@@ -201,8 +201,8 @@ def test_one_wrong_key(item, message):
             "one number stands for all axes",
         ),
         (
-            ["fit.max_terms=12", f"dictionary.terms={[f'r**{k}' for k in range(25)]}"],
-            "`fit.max_terms` must leave at most 1000000 models to compare; got 16777215 with 12 of 25 terms; "
+            ["fit.max_terms=12", f"dictionary.terms={[f'r**{k}' for k in range(40)]}"],
+            "`fit.max_terms` must leave at most 1000000000 models to compare; got 9119901051 with 12 of 40 terms; "
             "use a smaller fit.max_terms or fewer dictionary.terms",
         ),
         (

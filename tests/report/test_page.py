@@ -156,7 +156,6 @@ def test_every_text_from_outside_is_escaped(tmp_path):
         device=HOSTILE,
         warnings=[HOSTILE],
         system={HOSTILE: HOSTILE, "nested": {"a": [HOSTILE]}},
-        data={"file": HOSTILE},
         errors={
             "kernel_relative_l2": 0.1,
             "coefficients": {HOSTILE: 0.1},

@@ -34,7 +34,7 @@ def test_sample_is_valid_with_and_without_truth():
         {"mask": list(turn.mask), "coefficients": turn.coefficients, "sampled": turn.sampled, "loss": turn.loss}
         for turn in sample_history()
     ]
-    validate(sample_result(history=history, warnings=["Slices are far apart."], data={"source": "simulate"}))
+    validate(sample_result(history=history, warnings=["Slices are far apart."]))
     unknown = dict.fromkeys(("band", "errors", "wasserstein2", "free_energy", "data_loss", "condition", "workers"))
     validate(sample_result(**unknown, terms=[], alternatives=[]))
 

@@ -58,3 +58,22 @@ def write(folder: Path, dimension: int = 1) -> Path:
 def answer(result: dict[str, Any]) -> dict[str, Any]:
     """Return what must be the same bits whoever did the work: everything but cost and the number of workers."""
     return {key: value for key, value in result.items() if key not in ("cost", "workers")}
+
+
+BOX = ("system.particles=1000", "initial.uniform={lower=-1.5,upper=1.5}", "system.diffusion=1.0")
+NARROW = ("system.particles=500", "system.diffusion=0.5", "system.replicas=2", "time.observe_every=5")
+FINE = 'dictionary.terms=["r","r**2","cos(20*r)"]'
+EXPERIMENTS = {  # seed and settings of runs that are pooled
+    "clouds": (1, ()),
+    "box": (2, (*BOX, "time.observe_every=4")),
+    "narrow": (3, NARROW),
+    "close": (10, ("system.particles=500", FINE)),
+    "linear": (4, ("system.kernel=3*r", "system.particles=1000")),
+    "twin": (1, ("system.particles=500",)),
+    "exponential": (2, (*BOX, "time.observe_every=4", 'dictionary.terms=["r**2","exp(-r)"]')),
+    "far": (5, ("time.observe_every=50", FINE)),
+    "drift": (6, ("system.particles=500", "dictionary.drift=true")),
+    "strong": (7, ("system.particles=500", "fit.form=strong")),
+    "likelihood": (8, ("system.particles=500", "fit.form=likelihood", "time.observe_every=1")),
+    "phases": (9, ("system.particles=500", "fit.selection=two_phase")),
+}

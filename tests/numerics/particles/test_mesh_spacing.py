@@ -10,7 +10,7 @@ from ipsdist.numerics.densities.deposit import deposit
 from ipsdist.numerics.particles.forces import particle_force
 from ipsdist.numerics.particles.forces.mesh import MeshForce, interpolate
 from ipsdist.numerics.particles.initial import sample
-from ipsdist.numerics.particles.mesh_spacing import choose_spacing, force_errors, power_of_two
+from ipsdist.numerics.particles.mesh_spacing import choose_spacing, data_spacing, force_errors, power_of_two
 
 CUBIC = RadialKernel.parse("3*r**2")
 SINGULAR = RadialKernel.parse("r-r**-1.5", 0.05)
@@ -73,3 +73,14 @@ def test_deterministic():
     """The same sample gives the same spacing; a longer array is thinned evenly."""
     x = _sample(1, 20_000)
     assert choose_spacing(SINGULAR, x, 20_000, 1, 0.05) == choose_spacing(SINGULAR, x.copy(), 20_000, 1, 0.05)
+
+
+def test_more_particles_get_a_finer_mesh():
+    """Fifty times the particles of a run, or of its replicas: cells by the fourth root, 2.7, rounded to a power of two."""
+    x = _sample(1)
+    usual = choose_spacing(CUBIC, x, 20_000, 1, None)
+    many = choose_spacing(CUBIC, x, 1_000_000, 1, None)
+    assert many in (usual / 2, usual / 4)
+    assert choose_spacing(CUBIC, x, 20_000, 1, None, replicas=50) == many
+    assert data_spacing(x, None, 1_000_000) == many
+    assert data_spacing(x, None, 500) == data_spacing(x, None, 20_000)
