@@ -44,7 +44,8 @@ def choose_spacing(
 
     The largest one with at least 32, 7, 5 cells (d = 1, 2, 3) in a standard deviation of the widest axis, more by the
     fourth root of the number of all particles over 20 000, in 1-D at least 20 in ``cutoff``, and a force error of at
-    most 0.3 sampling errors of the force of ``particles`` particles, both measured on ``positions_sample`` (n, d): independent draws, or all positions. Deterministic.
+    most 0.3 sampling errors of the force of ``particles`` particles, both measured on ``positions_sample`` (n, d):
+    independent draws, or all positions. Deterministic.
     """
     sample = np.asarray(positions_sample, dtype=np.float64).reshape(-1, dimension)
     sources = sample[:: -(-len(sample) // _SOURCES)]

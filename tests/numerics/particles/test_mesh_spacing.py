@@ -76,7 +76,7 @@ def test_deterministic():
 
 
 def test_more_particles_get_a_finer_mesh():
-    """Fifty times the particles of a run, or of its replicas: cells by the fourth root, 2.7, rounded to a power of two."""
+    """Fifty times the particles, of a run or of its replicas: 2.7 times the cells, rounded to a power of two."""
     x = _sample(1)
     usual = choose_spacing(CUBIC, x, 20_000, 1, None)
     many = choose_spacing(CUBIC, x, 1_000_000, 1, None)
