@@ -106,6 +106,7 @@ def discounted(equations: NormalEquations, slope: Array, variance: float, noise:
     gram, moment = one.gram[0], one.moment[0]
     scale = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))
     inverse = np.linalg.pinv(gram / np.outer(scale, scale), rcond=_SHOWN, hermitian=True) / np.outer(scale, scale)
+    slope = gram @ (inverse @ slope)  # what the data do not show is not taken away from them
     weight = variance / noise
     share = weight / (1.0 + weight * float(slope @ inverse @ slope))
     lost = float(slope @ inverse @ moment)

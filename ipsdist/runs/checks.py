@@ -8,7 +8,8 @@ from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
 from ipsdist.numerics.equations.quadrature import panels
-from ipsdist.stages.radial import follow
+from ipsdist.stages.radial import follow, has_radial
+from ipsdist.stages.tracks import sums_directly
 
 __all__ = ["check"]
 
@@ -26,10 +27,12 @@ def check(config: RunConfig, setup: Setup) -> None:
             f"{config.system.dimension} for positions in {setup.dimension} dimensions",
             f"set system.dimension = {setup.dimension}",
         )
+    _enough(config, setup)
     _ragged(config, setup)
     _density(config, setup)
     _diffusion(config, setup)
     _terms(config, setup)
+    _projection(config, setup)
     if config.fit.prediction == "on" and (
         config.form != "action" or config.selection != "best_subset" or setup.dimension > 2
     ):
@@ -37,8 +40,26 @@ def check(config: RunConfig, setup: Setup) -> None:
         raise InputError(
             "fit.prediction", rule, f"{config.form}, {config.selection}, d = {setup.dimension}", 'use "auto"'
         )
+    if config.fit.prediction == "on" and sums_directly(config, setup):
+        rule = "must not be on where pairs are summed directly, which assumes no mean field"
+        raise InputError("fit.prediction", rule, f"{setup.particles} particles", 'use "auto", or fit.sums = "mesh"')
     if config.form == "action" and config.fit.quadrature != "auto":
         panels(setup.slice_times, config.fit.quadrature)
+
+
+def _projection(config: RunConfig, setup: Setup) -> None:
+    """Terms that were not assembled follow from radial equations alone."""
+    if follow(config, setup) and not has_radial(config, setup):
+        rule = "must be left out where there are no radial equations: on a mesh in three dimensions"
+        raise InputError("dictionary.assembled", rule, ", ".join(config.assembled().names), "remove the key")
+
+
+def _enough(config: RunConfig, setup: Setup) -> None:
+    """As many particles as unknowns, for a law that no two particles can show."""
+    unknowns, particles = len(config.unknowns()), setup.particles * setup.replicas
+    if particles < unknowns:
+        rule, fix = "must not have more terms than there are particles", "shorten dictionary.terms"
+        raise InputError("dictionary.terms", rule, f"{unknowns} for {particles} particles", fix)
 
 
 def _ragged(config: RunConfig, setup: Setup) -> None:

@@ -14,7 +14,7 @@ from ipsdist.runs import directory
 from ipsdist.runs.checks import check
 from ipsdist.runs.fingerprints import fingerprints
 from ipsdist.runs.inputs import Inputs, known_digests, read_inputs, write_inputs
-from ipsdist.runs.refit import by_projection
+from ipsdist.runs.refit import by_assembly, by_projection
 from ipsdist.runs.report import complete_report
 from ipsdist.runs.setup import prepare, seen_grid, with_grid
 from ipsdist.runtime.executor import Executor, make_executor
@@ -143,7 +143,6 @@ def redo(out: Path, stage: str, sets: Sequence[str] = (), options: Options | Non
     Stages before it are completed when they are missing.
     """
     before = directory.configured(out)
-    config = resolve(before, sets)
-    if stage == KERNEL.name:
-        config = by_projection(out, resolve(before), config)
+    earlier, config = resolve(before), resolve(before, sets)
+    config = by_projection(out, earlier, config) if stage == KERNEL.name else by_assembly(earlier, config)
     return run(config, out, options, upto=stage, again=stage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -67,10 +68,7 @@ def result_of(
         "free_energy": assessment.energy,
         "data_loss": assessment.data_loss,
         "warnings": [*_warnings(store), *assessment.warnings],
-        "history": [
-            {"mask": list(i.mask), "coefficients": list(i.coefficients), "sampled": i.sampled, "loss": i.loss}
-            for i in fit.history
-        ],
+        "history": [asdict(iteration) for iteration in fit.history],
         "cost": _cost(store),
         "versions": versions(_PACKAGES),
         "device": "cpu",

@@ -31,6 +31,7 @@ from ipsdist.storage import Store
 
 _TURNS = 3
 """Selections with the sigma^2 of the one before; the second moves it by less than its error."""
+_NO_DIFFUSION = "no positive sigma^2 fits these snapshots: give system.diffusion"
 
 __all__ = ["Answer", "find_answer", "phases", "select"]
 
@@ -83,10 +84,11 @@ def find_answer(store: Store, config: RunConfig) -> Answer:
         return _with_diffusion(store, config, pairings)
     diffusion = sigma_squared(store, config)
     plain = equations_of(config, store, pairings, diffusion.value)
-    if config.form != "action":
-        return _resolved(config, plain, diffusion, None, ())
-    found = _of_action(store, config, pairings, plain, diffusion)
-    if diffusion.standard_error is None:
+    if config.form == "action":
+        found = _of_action(store, config, pairings, plain, diffusion)
+    else:
+        found = _resolved(config, plain, diffusion, None, ())
+    if diffusion.standard_error is None or config.form == "likelihood":  # no sigma^2 stands in its moment
         return found
     slope = moment_slope(config, store, pairings, plain)  # the coefficients inherit the error of sigma^2
     fit = with_diffusion_error(found.fit, found.equations, slope, diffusion.standard_error)
@@ -103,9 +105,11 @@ def _with_diffusion(store: Store, config: RunConfig, pairings: list[Pairings]) -
     value = float(joint.solution()[last])
     for _ in range(_TURNS):
         if not value > 0:
-            raise RunError("no positive sigma^2 fits these snapshots: give system.diffusion")
+            raise RunError(_NO_DIFFUSION)
         found = best_subset(joint, value, criterion=fit.criterion, max_terms=fit.max_terms, always=(last,))
         value = float(found.coefficients[-1])
+    if not value > 0:
+        raise RunError(_NO_DIFFUSION)
     diffusion = Diffusion(value, float(found.standard_errors[-1]))
     plain = equations_of(config, store, pairings, value)
     return Answer(without_last(found), plain, diffusion, reason=config.form_reason)

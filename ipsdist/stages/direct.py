@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
@@ -31,12 +32,19 @@ def make_blur(store: Store, config: RunConfig) -> None:
     setup = setup_of(store)
     if config.system.diffusion is not None:
         blur = blur_length(setup.slice_times, config.system.diffusion)
-    elif setup.labelled:
-        blur = blur_length(setup.slice_times, max(noise_of(store, config).diffusion.value, 0.0))
+    elif setup.labelled and (sigma2 := noise_of(store, config).diffusion.value) > 0:
+        blur = blur_length(setup.slice_times, sigma2)
     else:
         looks = np.unique(np.linspace(0, setup.slices - 1, _LOOKS).round().astype(int)).tolist()
-        blur = blur_of_pairs([slice_positions(store, config, 0, k, k + 1)[0] for k in looks])
+        blur = blur_of_pairs([x for x in (_positions(store, config, k) for k in looks) if len(x) > 1])
     store.write(_BLUR, np.array([blur]), dims=("one",), units="length")
+
+
+def _positions(store: Store, config: RunConfig, number: int) -> npt.NDArray[np.float64]:
+    """Return the positions of one slice (n, d)."""
+    if setup_of(store).ragged:
+        return read_ragged(store, number, number + 1).positions
+    return np.asarray(slice_positions(store, config, 0, number, number + 1)[0])
 
 
 def noise_of(store: Store, config: RunConfig) -> TrackNoise:
@@ -92,4 +100,7 @@ def load_intervals(store: Store) -> IntervalPairings:
     setup = setup_of(store)
     groups = [_group(b) for b in slice_blocks(setup.slices, setup.dimension)]
     kept = [g for g in groups if store.exists(f"{g}/gram")]
+    if not kept:
+        rule = "must have two slices in a row with two particles each, one of them in both"
+        raise InputError("data.file", rule, f"{setup.slices} slices without", "bring longer tracks, or denser ones")
     return IntervalPairings(*(np.concatenate([store.read(f"{g}/{name}") for g in kept]) for name in _INTERVALS))

@@ -158,12 +158,16 @@ def load_pairings(store: Store) -> list[Pairings]:
 
 def _keys(config: RunConfig) -> Mapping[str, Any]:
     """Return what the pairings depend on. How they are joined is the kernel's affair, sigma**2 too (not so: strong)."""
-    dictionary = {**config.values("dictionary")["dictionary"], "assembled": None}
+    terms = config.terms() if config.form == "strong" else config.assembled()  # the strong form projects none
+    dictionary = {**config.values("dictionary")["dictionary"], "assembled": None, "terms": list(terms.names)}
     known = None if config.known() is None else config.system.potential
-    keys: dict[str, Any] = {"dictionary": {**dictionary, "terms": list(config.assembled().names)}, "potential": known}
+    keys: dict[str, Any] = {"dictionary": dictionary, "potential": known}
     if config.form == "strong":
         drawn = {"assembly": "drawn"} if config.fit.assembly == "drawn" else {}
         return {**keys, **drawn, "form": "strong", "diffusion": config.system.diffusion}
+    if config.form != "weak" and config.fit.sums != "mesh" and config.data.source == "import":
+        # Direct sums count pairs at contact over a length that a given sigma^2 sets; simulated ones have it fixed.
+        keys["diffusion"] = config.system.diffusion
     return {**keys, "form": "weak" if config.form == "weak" else "pairs", "sums": config.fit.sums}
 
 

@@ -17,6 +17,7 @@ from ipsdist.stages.answer import find_answer, phases
 from ipsdist.stages.base import Payload, Stage, Task, Tick, nothing_shared
 from ipsdist.stages.doubts import doubts
 from ipsdist.stages.equations import read_equations, write_equations
+from ipsdist.stages.radial import unheld
 from ipsdist.storage import Store
 
 __all__ = ["KERNEL", "load_diffusion", "load_fit", "load_uniform_history", "load_used_equations"]
@@ -56,7 +57,7 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
         "unresolved": list(found.unresolved),
         "bridged": found.bridged,
         "slice_error": found.slice_error,
-        "warnings": list(found.warnings),
+        "warnings": [*found.warnings, *unheld(store, config)],
         "form_reason": found.reason or config.form_reason,
         "settled": found.settled,
         "factor": found.factor,

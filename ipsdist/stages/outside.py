@@ -18,9 +18,9 @@ from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import whole_mesh
 from ipsdist.storage import Store
 
-__all__ = ["Outside", "make_tests", "outside_names", "outside_tables", "tests_of"]
+__all__ = ["TESTS", "Outside", "make_tests", "outside_names", "outside_tables", "tests_of"]
 
-_TESTS = "equations/tests"
+TESTS = "equations/tests"
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ def make_tests(store: Store, config: RunConfig) -> None:
         return
     ends = [(float(nodes[0]), float(nodes[-1])) for nodes in whole_mesh(store, setup).axes()]
     lower, upper = (tuple(end[k] for end in ends) for k in (0, 1))
-    tests = spline_tests(lower, upper, setup.particles, len(config.unknowns()) + 1)
-    store.write(_TESTS, np.array([[*t.centre, *t.width] for t in tests]), dims=("test", "centre_then_width"))
+    columns = len(config.assembled()) + len(config.unknowns().fields)  # a projected dictionary keeps these tests
+    tests = spline_tests(lower, upper, setup.particles, columns + 1)
+    store.write(TESTS, np.array([[*t.centre, *t.width] for t in tests]), dims=("test", "centre_then_width"))
 
 
 def tests_of(store: Store, config: RunConfig) -> tuple[SplineTest, ...]:
@@ -60,7 +61,7 @@ def tests_of(store: Store, config: RunConfig) -> tuple[SplineTest, ...]:
     if config.form != "weak":
         return ()
     d = config.system.dimension
-    return tuple(SplineTest(tuple(row[:d]), tuple(row[d:])) for row in store.read(_TESTS).tolist())
+    return tuple(SplineTest(tuple(row[:d]), tuple(row[d:])) for row in store.read(TESTS).tolist())
 
 
 def outside_tables(store: Store, config: RunConfig, mesh: Mesh) -> tuple[ExternalTables, ...]:

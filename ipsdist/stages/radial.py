@@ -49,6 +49,7 @@ __all__ = [
     "pair_block",
     "radial_basis",
     "ragged_equations",
+    "unheld",
 ]
 
 HELD = 1e-3
@@ -69,7 +70,8 @@ def has_radial(config: RunConfig, setup: Setup) -> bool:
 
 def follow(config: RunConfig, setup: Setup) -> bool:
     """Tell whether the terms follow from the radial equations: the particles were never paired with them."""
-    return config.dictionary.assembled is not None or sums_directly(config, setup)
+    projected = config.dictionary.assembled is not None and config.form != "strong"
+    return projected or sums_directly(config, setup)
 
 
 def make_basis(store: Store, config: RunConfig) -> None:
@@ -143,6 +145,15 @@ def _load(store: Store, replica: int) -> RadialPairings:
 def held(dictionary: Dictionary, basis: RadialBasis) -> npt.NDArray[np.float64]:
     """Return the error (M,) with which the basis holds each term; above `HELD` a term must be assembled itself."""
     return project(dictionary, basis)[1]
+
+
+def unheld(store: Store, config: RunConfig) -> list[str]:
+    """Return a warning for each term that had to be projected and is not held."""
+    if not follow(config, setup_of(store)):
+        return []
+    errors = zip(config.terms().names, held(config.terms(), radial_basis(store)), strict=True)
+    told = "is finer than the radial basis of these particles, by which its equations were made"
+    return [f"{name} {told}: it is off by {error:.1%}" for name, error in errors if not error <= HELD]
 
 
 def load_projected(store: Store, config: RunConfig) -> list[Pairings]:

@@ -64,9 +64,11 @@ def _diffusion(config: RunConfig, noise: TrackNoise) -> Diffusion:
     if not config.estimates_diffusion:
         return Diffusion(float(config.system.diffusion or 0.0), None)
     used = noise.motion
-    if not used.value > 0:
-        told = f"{used.value:.3g}"
-        raise RunError(f"the displacements give no positive sigma^2 ({told}): noise of the positions hides the motion")
+    if not (used.value > 0 and used.standard_error < np.inf):
+        told = f"{used.value:.3g} +- {used.standard_error:.1g}"
+        raise RunError(
+            f"the displacements give no sigma^2 ({told}): they are too few or too noisy; give system.diffusion"
+        )
     return Diffusion(used.value, used.standard_error)
 
 
@@ -78,6 +80,7 @@ def _doubt(config: RunConfig, noise: TrackNoise) -> float:
     for no law.
     """
     apart = noise.lasting.value - noise.diffusion.value if noise.remembers else 0.0
+    apart = apart if np.isfinite(apart) else 0.0
     error = noise.motion.standard_error if config.estimates_diffusion else 0.0
     return float(np.hypot(error, apart))
 

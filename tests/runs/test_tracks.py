@@ -7,6 +7,7 @@ import pytest
 
 import ipsdist as ips
 from ipsdist.importers.convert import Choices, import_tracks
+from ipsdist.model.errors import InputError
 from tests.importers.tracks import write_csv
 from tests.report.validation import validate
 from tests.runs.samples import write
@@ -108,3 +109,11 @@ def test_direct_sums_are_the_mesh_without_its_error(tmp_path):
     error = mesh.kernel.standard_errors
     np.testing.assert_allclose(direct.kernel.coefficients, mesh.kernel.coefficients, atol=0.1 * float(error.max()))
     np.testing.assert_allclose(direct.kernel.standard_errors, error, rtol=0.02)
+
+
+def test_tracks_that_never_meet_twice_are_refused(tmp_path):
+    """Two particles now and then, but never in two slices in a row: one line says what is missing."""
+    alone = [(k // 2, 0.1 * k, 0.1 * k, 0.0) for k in range(12)]
+    meeting = [(100, 0.1 * k, 1.0, 1.0) for k in (0, 4, 8)]
+    with pytest.raises(InputError, match="two slices in a row with two particles each"):
+        learnt(tmp_path, np.array(alone + meeting), sets=("system.diffusion=0.1",))

@@ -37,8 +37,8 @@ def richardson(
 
     which for even times is 2 s(D) - s(2D) with s(D) = sum |dX|^2 / (N d D); a mean over the times where s12 is known,
     weighted by the inverse of its variance under diffusion.
-    The standard error is that of the mean, neighbours correlated (their double steps overlap), and of the remainder of
-    order D^2, for which the square of the correction stands.
+    The standard error is that of the mean, neighbours correlated (their double steps overlap) and not below that of
+    independent diffusing particles, and of the remainder of order D^2, for which the square of the correction stands.
 
     Parameters
     ----------
@@ -55,10 +55,12 @@ def richardson(
     each = (span**2 * both - (first**2 + second**2) * double) / (2.0 * particles * dimension * first * second * span)
     squares = first**2 + second**2
     weight = span**2 / (2.0 * squares + squares**2 / (first * second))  # one over the variance of diffusing particles
+    information = float(weight.sum()) * particles * dimension
     weight /= weight.mean()
     value = float((weight * each).mean())
     spread = weight * (each - value)
     lags = [float(spread[k:] @ spread[: len(spread) - k]) / len(each) for k in range(2)]
-    variance = max(lags[0] + 2.0 * lags[1], 0.0) / len(each)
+    # Few values about their own mean hide their scatter: it is at least that of diffusion, neighbours independent.
+    variance = max((lags[0] + 2.0 * lags[1]) / len(each), value**2 / information)
     correction = float(double.sum() - both.sum()) / (particles * dimension * float(span.sum()))
     return Diffusion(value, float(np.hypot(np.sqrt(variance), correction**2 / abs(value))))

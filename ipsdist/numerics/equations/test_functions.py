@@ -16,7 +16,7 @@ from ipsdist.model.mesh import Mesh
 from ipsdist.numerics.convolution import prefilter
 from ipsdist.numerics.equations.tables import ExternalTables
 
-__all__ = ["DEGREE", "SplineTest", "spline_tables", "spline_tests"]
+__all__ = ["DEGREE", "SplineTest", "fewest_tests", "spline_tables", "spline_tests"]
 
 Array = npt.NDArray[np.float64]
 
@@ -86,6 +86,11 @@ class SplineTest:
         return np.asarray(self.scale * np.prod(factors, axis=0))
 
 
+def fewest_tests(columns: int) -> int:
+    """Return how many tests one dimension takes to tell so many unknowns apart."""
+    return columns + 2
+
+
 def spline_tests(
     lower: Sequence[float], upper: Sequence[float], particles: int, columns: int = 0
 ) -> tuple[SplineTest, ...]:
@@ -103,7 +108,7 @@ def spline_tests(
     if not all(b > a for a, b in zip(lower, upper, strict=True)):
         raise InputError("grid", "must have upper above lower on every axis", f"{lower} to {upper}", "widen it")
     count = min(_MOST[d - 1], max(_SUPPORT, round(particles ** (1.0 / (d + 2)))))
-    count = max(count, columns + 2) if d == 1 else count
+    count = max(count, fewest_tests(columns)) if d == 1 else count
     width = tuple((b - a) / (count - DEGREE) for a, b in zip(lower, upper, strict=True))
     places = (np.arange(count) - (count - 1) / 2).tolist()  # in knot spacings from the middle of the box
     half = (count - 1) / 2

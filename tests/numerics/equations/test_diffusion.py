@@ -51,3 +51,12 @@ def test_even_times_are_the_usual_formula():
     both = (one[:-1] + one[1:]) * SPACING**2 / MOVE_ONE
     expected = np.mean(2.0 * both / (2 * N * 0.05) - two / (N * 2 * 0.05))
     np.testing.assert_allclose(estimate(x, times).value, expected, rtol=1e-12)
+
+
+def test_few_slices_have_the_error_of_diffusion():
+    """Three values, or two far apart, scatter less about their own mean than they should; the error knows."""
+    times = np.linspace(0.0, 0.04, 5)
+    for hole in (None, [1]):
+        found = [estimate(walk(times, drift=0.0, sigma2=0.5, dimension=1, seed=s), times, hole) for s in range(100)]
+        scores = [(f.value - 0.5) / f.standard_error for f in found]
+        assert np.mean(np.abs(scores) < 1.96) > 0.85
