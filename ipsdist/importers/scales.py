@@ -33,7 +33,8 @@ def scaled_terms(long: float, middle: float, short: float) -> tuple[str, ...]:
     """Return powers in the long length, and attraction or repulsion of the reach of each."""
     a, b, c = (f"r/{length:.12g}" for length in (long, middle, short))
     powers = ("1", a, f"({a})**2", f"({a})**3")
-    return (*powers, f"exp(-{a})", f"exp(-{b})", f"exp(-{c})", f"{b}*exp(-{b})", f"{c}*exp(-{c})")
+    reaches = (f"exp(-{a})", f"exp(-{b})", f"exp(-{c})", f"{a}*exp(-{a})", f"{b}*exp(-{b})", f"{c}*exp(-{c})")
+    return (*powers, *reaches)
 
 
 def _round(length: float) -> float:

@@ -15,7 +15,7 @@ __all__ = ["Lives", "Rows", "Survey", "check"]
 
 Array = npt.NDArray[np.float64]
 
-_SAME_TIME = 1e-9
+_SAME_TIME = 1e-13
 """Times closer than this, relative to the largest, are one time that was rounded twice."""
 
 

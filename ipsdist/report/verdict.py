@@ -10,6 +10,8 @@ from ipsdist.report.terms import number
 
 __all__ = ["Verdict", "evidence", "judge", "strength"]
 
+_FAR = 3.0
+"""Error of the time rule, in standard errors of the answer, beyond which the answer is the rule's."""
 _SOME = 60
 """Share of the distances, in percent, below which it is said where they lie."""
 _WELL, _CARE, _NOT = "Well determined", "Read with care", "Not determined"
@@ -54,7 +56,10 @@ def judge(result: Mapping[str, Any], name: Callable[[str], str] = str, text: Cal
     rank = max(_runner_up(result, name, doubts, facts), _errors(result, name, doubts, facts))
     groups = (", ".join(map(name, group)) for group in result["confounded"])
     doubts.extend(f"The data cannot tell these terms apart: {group}." for group in groups)
-    _condition(result["condition"], result["form"], doubts, facts)
+    told_apart = facts if not result["confounded"] else []
+    _condition(result["condition"], result["form"], doubts, told_apart)
+    if (result.get("slice_error") or 0.0) > _FAR and result.get("settled") is None:
+        rank = 2
     _against_zero(result.get("nonparametric"), doubts if rank else facts)
     _off_the_band(result, doubts)
     doubts.extend(text(warning) for warning in result.get("warnings", ()))
@@ -121,10 +126,8 @@ def _off_the_band(result: Mapping[str, Any], doubts: list[str]) -> None:
     rows = zip(curve["r"], curve["everywhere"]["lower"], band["value"], curve["everywhere"]["upper"], strict=True)
     off = [r for r, low, phi, high in rows if None not in (low, phi, high) and not low <= phi <= high]
     if off:
-        doubts.append(
-            f"The chosen terms leave the 95 % band without a dictionary between {off[0]:.3g} and {off[-1]:.3g}: "
-            "a term may be missing."
-        )
+        where = f"between {off[0]:.3g} and {off[-1]:.3g}" if len(off) > 1 else f"at {off[0]:.3g}"
+        doubts.append(f"The chosen terms leave the 95 % band without a dictionary {where}: a term may be missing.")
 
 
 def _condition(condition: float | None, form: str, doubts: list[str], facts: list[str]) -> None:

@@ -136,7 +136,7 @@ def _free_band(store: Store, config: RunConfig, radii: Array, diffusion: float) 
     basis = radial_basis(store)
     equations = (
         radial_of_tracks(store, config, diffusion, kernel["factor"], kernel["noise"]["doubt"])
-        if setup.ragged
+        if kernel["noise"] is not None
         else load_radial(store, config, diffusion)
     )
     if len(equations.basis) > len(basis):

@@ -53,6 +53,7 @@ def result_of(
         "confounded": kernel["confounded"],
         "noise": kernel["noise"],
         "stability": kernel["stability"],
+        "slice_error": kernel["slice_error"],
         "kernel": learnt.text,
         "potential": LearnedPotential.from_fit(fit, unknowns).text if unknowns.fields else None,
         "diffusion": {"value": diffusion.value, "standard_error": diffusion.standard_error},

@@ -24,9 +24,9 @@ from ipsdist.stages.base import setup_of
 from ipsdist.stages.drawn import DrawnPanels
 from ipsdist.stages.equations import load_strong
 from ipsdist.stages.joining import equations_of, moment_slope, pairings_of, sigma_squared
-from ipsdist.stages.radial import radial_basis
+from ipsdist.stages.radial import radial_basis, ragged_equations
 from ipsdist.stages.snapshots import bridge, judged
-from ipsdist.stages.tracked import equations_of_tracks
+from ipsdist.stages.tracked import equations_of_tracks, watched
 from ipsdist.storage import Store
 
 _TURNS = 3
@@ -77,7 +77,7 @@ def find_answer(store: Store, config: RunConfig) -> Answer:
         if config.fit.assembly == "drawn":
             return _drawn(config, DrawnPanels(store, config), given)
         return _resolved(config, load_strong(store, config), given, None, ())
-    if setup_of(store).ragged:
+    if watched(config, setup_of(store)):
         return _of_tracks(store, config)
     pairings = pairings_of(store, config)
     if config.form == "weak" and config.estimates_diffusion and not config.data.labelled:
@@ -149,19 +149,40 @@ def select(config: RunConfig, equations: NormalEquations, diffusion: float) -> F
 
 
 def _of_tracks(store: Store, config: RunConfig) -> Answer:
-    """Select on tracks where particles come and go, by a likelihood as wide as their scores scatter."""
-    found = equations_of_tracks(store, config)
+    """Select on tracks by a likelihood as wide as their scores scatter, less what another sigma^2 would explain."""
+    error: float | None = None
+    doubts: tuple[str, ...] = ()
+    if setup_of(store).ragged:
+        found = equations_of_tracks(
+            store, config, lambda sigma2: ragged_equations(store, config, sigma2, config.terms())
+        )
+        reason = "action form by direct pair sums: particles come and go, and no mean-field limit is assumed"
+    else:
+        pairings = pairings_of(store, config)
+        found = equations_of_tracks(store, config, lambda sigma2: equations_of(config, store, pairings, sigma2))
+        choice = judged(config, store, pairings, found.factor * found.diffusion.value)
+        error, doubts = _time_doubts(choice)
+        reason = f"{choice.reason}; pairs summed directly"
     fit = select(config, found.equations, found.factor * found.diffusion.value)
-    reason = "action form by direct pair sums: particles come and go, and no mean-field limit is assumed"
     return Answer(
         fit,
         found.equations,
         found.diffusion,
-        warnings=found.warnings,
+        slice_error=error,
+        warnings=(*doubts, *found.warnings),
         reason=reason,
         factor=found.factor,
         noise=found.noise,
     )
+
+
+def _time_doubts(choice: Choice) -> tuple[float | None, tuple[str, ...]]:
+    """Return the error of the time rule, None where it cannot be told, and what is to be said about it."""
+    told = choice.error if np.isfinite(choice.error) else None
+    if choice.error <= TOLERATED:
+        return told, ()
+    size = "cannot be told" if told is None else f"is up to {told:.1g} standard errors"
+    return told, (f"the slices are far apart: the error of the time rule {size}",)
 
 
 def _of_action(
@@ -174,11 +195,7 @@ def _of_action(
         if bridged is not None:
             return bridged
         choice = replace(choice, reason="action form; no prediction could be solved forward")
-    told = choice.error if np.isfinite(choice.error) else None
-    doubts: tuple[str, ...] = ()
-    if not choice.error <= TOLERATED:
-        size = "cannot be told" if told is None else f"is up to {told:.1g} standard errors"
-        doubts = (f"the slices are far apart: the error of the time rule {size}",)
+    told, doubts = _time_doubts(choice)
     return replace(_resolved(config, plain, diffusion, told, doubts), reason=choice.reason)
 
 

@@ -50,9 +50,10 @@ def _positions(store: Store, config: RunConfig, number: int) -> npt.NDArray[np.f
 def noise_of(store: Store, config: RunConfig) -> TrackNoise:
     """Return what the displacements of labelled particles say about their noise."""
     setup = setup_of(store)
-    if config.data.source == "import":
+    if setup.ragged:
         return displacement_noise(read_ragged(store))
-    return displacement_noise(Ragged.of_array(setup.slice_times, slice_positions(store, config, 0, 0, setup.slices)))
+    positions = slice_positions(store, config, 0, 0, setup.slices)
+    return displacement_noise(Ragged.of_array(setup.slice_times, positions))
 
 
 def _blur(store: Store) -> float:

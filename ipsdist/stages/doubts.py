@@ -37,6 +37,8 @@ def _groups(config: RunConfig, found: Answer) -> tuple[tuple[str, ...], ...]:
     for pair in (p for p in pairs if len({kinds[name] for name in p}) > 1):
         joined = [group for group in groups if group & pair]
         groups = [*(g for g in groups if g not in joined), pair.union(*joined)]
+    # The drift along one axis is no other form of that along another.
+    groups = [group for group in groups if {kinds[name] for name in group} != {"drift"}]
     order = {name: k for k, name in enumerate(weighed.basis)}
     return tuple(sorted(tuple(sorted(group, key=order.__getitem__)) for group in groups))
 

@@ -1,7 +1,8 @@
-"""The answer of tracks where particles come and go: what their noise is comes first, a law only beyond it."""
+"""The answer of few tracks, and of such where particles come and go: their noise comes first, a law only beyond it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,16 +11,18 @@ import numpy as np
 from ipsdist.config import RunConfig
 from ipsdist.learning.overdispersion import Overdispersion, overdispersion
 from ipsdist.learning.uncertainty import discounted
-from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.errors import RunError
 from ipsdist.model.normal_equations import NormalEquations
+from ipsdist.model.setup import Setup
 from ipsdist.numerics.equations.diffusion import Diffusion
 from ipsdist.numerics.equations.track_noise import Estimate, TrackNoise
+from ipsdist.stages.base import setup_of
 from ipsdist.stages.direct import noise_of
-from ipsdist.stages.radial import ragged_equations
+from ipsdist.stages.radial import load_radial, ragged_equations
+from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
 
-__all__ = ["Tracked", "equations_of_tracks", "radial_of_tracks"]
+__all__ = ["Tracked", "equations_of_tracks", "radial_of_tracks", "watched"]
 
 _SURE = 3.0
 """Standard errors beyond which a departure from the model is named."""
@@ -40,23 +43,37 @@ class Tracked:
     warnings: tuple[str, ...]
 
 
-def equations_of_tracks(store: Store, config: RunConfig) -> Tracked:
+At = Callable[[float], NormalEquations]
+"""From sigma^2 to the equations with it in their moment."""
+
+
+def watched(config: RunConfig, setup: Setup) -> bool:
+    """Tell whether a run is of tracks that others made, so few or so broken that their noise is looked at first."""
+    own = config.data.source == "import" and setup.labelled
+    return own and config.form == "action" and sums_directly(config, setup)
+
+
+def equations_of_tracks(store: Store, config: RunConfig, at: At) -> Tracked:
     """Return the equations of the dictionary, with sigma^2 as given or as the displacements have it."""
     noise = noise_of(store, config)
     diffusion = _diffusion(config, noise)
-    equations = ragged_equations(store, config, diffusion.value, config.terms())
+    equations = at(diffusion.value)
     scatter = overdispersion(equations, diffusion.value)
     factor = max(1.0, scatter.value) if np.isfinite(scatter.value) else 1.0
     doubt = _doubt(config, noise)
-    sure = _discounted(store, config, equations, factor * diffusion.value, doubt, config.terms())
+    sure = _discounted(equations, at, factor * diffusion.value, doubt)
     plain = {**asdict(noise), "overdispersion": asdict(scatter), "doubt": doubt}
     return Tracked(sure, diffusion, factor, plain, _departures(config, noise, scatter))
 
 
 def radial_of_tracks(store: Store, config: RunConfig, diffusion: float, factor: float, doubt: float) -> NormalEquations:
     """Return the radial equations of tracks, for phi(r) without a dictionary; ``doubt`` is the error of sigma^2."""
-    plain = ragged_equations(store, config, diffusion, None)
-    return _discounted(store, config, plain, factor * diffusion, doubt, None)
+    ragged = setup_of(store).ragged
+
+    def at(sigma2: float) -> NormalEquations:
+        return ragged_equations(store, config, sigma2, None) if ragged else load_radial(store, config, sigma2)
+
+    return _discounted(at(diffusion), at, factor * diffusion, doubt)
 
 
 def _diffusion(config: RunConfig, noise: TrackNoise) -> Diffusion:
@@ -85,18 +102,11 @@ def _doubt(config: RunConfig, noise: TrackNoise) -> float:
     return float(np.hypot(error, apart))
 
 
-def _discounted(
-    store: Store,
-    config: RunConfig,
-    plain: NormalEquations,
-    noise: float,
-    doubt: float,
-    dictionary: Dictionary | None,
-) -> NormalEquations:
+def _discounted(plain: NormalEquations, at: At, noise: float, doubt: float) -> NormalEquations:
     """Return the equations less what another sigma^2 may feign."""
     value = plain.diffusion or 0.0
-    twice = ragged_equations(store, config, 2.0 * value, dictionary)
-    return discounted(plain, (twice.moment - plain.moment).sum(axis=0) / value, doubt**2, noise)
+    slope = (at(2.0 * value).moment - plain.moment).sum(axis=0) / value
+    return discounted(plain, slope, doubt**2, noise)
 
 
 def _departures(config: RunConfig, noise: TrackNoise, scatter: Overdispersion) -> tuple[str, ...]:

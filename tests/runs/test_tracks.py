@@ -116,4 +116,25 @@ def test_tracks_that_never_meet_twice_are_refused(tmp_path):
     alone = [(k // 2, 0.1 * k, 0.1 * k, 0.0) for k in range(12)]
     meeting = [(100, 0.1 * k, 1.0, 1.0) for k in (0, 4, 8)]
     with pytest.raises(InputError, match="two slices in a row with two particles each"):
-        learnt(tmp_path, np.array(alone + meeting), sets=("system.diffusion=0.1",))
+        learnt(tmp_path, np.array(alone + meeting), sets=("system.diffusion=0.1", 'dictionary.terms=["r"]'))
+
+
+def test_no_more_terms_than_particles(tmp_path):
+    """Two particles show no four terms: refused before anything is learnt."""
+    rows = [(who, 0.1 * k, who + 0.01 * k, 0.1 * k) for k in range(12) for who in (0, 1)]
+    with pytest.raises(InputError, match="must not have more terms than there are particles; got 4 for 2 particles"):
+        learnt(tmp_path, np.array(rows), sets=("system.diffusion=0.1",))
+
+
+def test_complete_tracks_are_watched_as_well(tmp_path):
+    """Persistent particles that are there all the time, by one call on arrays: their memory is named, no law found."""
+    rng = np.random.default_rng(8)
+    steps = rng.normal(size=(200, 40, 2)) * 0.05
+    for k in range(1, len(steps)):
+        steps[k] = 0.9 * steps[k - 1] + np.sqrt(1 - 0.81) * steps[k]
+    positions = rng.normal(size=(40, 2)) + np.cumsum(steps, axis=0)
+    terms = ["1", "r", "exp(-r)", "r*exp(-r)"]
+    result = ips.learn(positions, np.arange(200) * 0.05, terms=terms).result
+    assert any("the motion has a memory" in warning for warning in result["warnings"])
+    assert result["noise"]["displacements"] == 199 * 40
+    assert result["terms"] == []

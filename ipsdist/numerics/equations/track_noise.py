@@ -59,10 +59,12 @@ class TrackNoise:
     def remembers(self) -> bool:
         """Whether the motion is no diffusion from one interval to the next, be it persistent or seen with noise.
 
-        It is none if the first correlation stands out from the last by three standard errors.
+        It is none if the first correlation stands out from the last by three standard errors, or if the noise of the
+        positions does from 0.
         """
         first, last = self.correlation[0], self.correlation[-1]
-        return abs(first.value - last.value) > _EVIDENT * float(np.hypot(first.standard_error, last.standard_error))
+        seen = abs(first.value - last.value) > _EVIDENT * float(np.hypot(first.standard_error, last.standard_error))
+        return bool(seen or self.localisation.value > _EVIDENT * self.localisation.standard_error)
 
     @property
     def motion(self) -> Estimate:
