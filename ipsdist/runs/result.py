@@ -111,6 +111,7 @@ def report_data(store: Store, config: RunConfig, fit: Fit, assessment: Assessmen
         history_uniform=load_uniform_history(store),
         history_final=final if fit.selection == "two_phase" else None,
         config=config.to_toml(),
+        command=f"ipsdist run config.toml --out {'.' if config.data.source == 'import' else 'again'}",
     )
 
 
