@@ -53,7 +53,8 @@ def write_rows(store: Store, survey: Survey, blocks: Iterable[Rows], units: tupl
     if ids is not None:
         ids.close()
     whole = hashlib.sha256(b"".join(d.digest() for d in (*digests, where, who))).hexdigest()
-    store.set_attributes(**{IMPORTED: {"labelled": survey.labelled, "complete": survey.complete, "digest": whole}})
+    told = {"labelled": survey.labelled, "complete": survey.complete, "digest": whole}
+    store.set_attributes(**{IMPORTED: {**told, "units": {"length": length, "time": time}}})
     store.commit(DONE, {"data.file": whole})
     if not survey.labelled:
         return {}

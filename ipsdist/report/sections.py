@@ -132,24 +132,25 @@ def errors(result: Mapping[str, Any], data: ReportData) -> Markup:
 
 def system(result: Mapping[str, Any]) -> Markup:
     """Return the system and how it was observed."""
-    noise = [_noise(result["noise"])] if result.get("noise") else []
+    units = result.get("units") or {"length": "length", "time": "time"}
+    noise = [_noise(result["noise"], units["length"], units["time"])] if result.get("noise") else []
     return section("system", "System and data", [_facts("System", result["system"]), *noise])
 
 
-def _noise(noise: Mapping[str, Any]) -> Markup:
+def _noise(noise: Mapping[str, Any], length: str, time: str) -> Markup:
     """Return what the displacements of tracks say by themselves."""
 
     def row(words: str, estimate: Mapping[str, Any], model: str) -> list[object]:
         return [words, with_error(estimate["value"] or 0.0, estimate["standard_error"]), model]
 
     rows = [
-        row("σ² from one slice to the next (length²/time)", noise["diffusion"], ""),
-        row("σ² over long times (length²/time)", noise["lasting"], "the same"),
-        row("variance of noise in the positions (length²)", noise["localisation"], "0"),
+        row(f"σ² from one slice to the next ({length}²/{time})", noise["diffusion"], ""),
+        row(f"σ² over long times ({length}²/{time})", noise["lasting"], "the same"),
+        row(f"variance of noise in the positions ({length}²)", noise["localisation"], "0"),
         row("correlation of neighbouring displacements", noise["correlation"][0], "0"),
         row("excess kurtosis of displacements", noise["kurtosis"], "0"),
         row("scatter of the scores over what σ² says", noise["overdispersion"], "1"),
-        *(row(f"mean drift along {a} (length/time)", d, "") for a, d in zip("xyz", noise["drift"], strict=False)),
+        *(row(f"mean drift along {a} ({length}/{time})", d, "") for a, d in zip("xyz", noise["drift"], strict=False)),
     ]
     caption = f"What {noise['displacements']} displacements say by themselves"
     return table(caption, ["quantity", "value", "in the model"], rows)

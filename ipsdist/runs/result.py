@@ -17,6 +17,7 @@ from ipsdist.runs.assess import Assessment
 from ipsdist.runs.rows import alternative_rows, term_rows, versions
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.kernel import load_uniform_history
+from ipsdist.stages.tracks import units_of
 from ipsdist.storage import Store
 
 __all__ = ["report_data", "result_of"]
@@ -62,6 +63,7 @@ def result_of(
         "alternatives": alternative_rows(fit),
         "condition": fit.condition,
         "band": {"r": assessment.radii, "value": value, "lower": lower, "upper": upper},
+        "units": units_of(store),
         "settled": kernel.get("settled"),
         "nonparametric": _nonparametric(assessment),
         "errors": errors,
@@ -110,6 +112,8 @@ def report_data(store: Store, config: RunConfig, fit: Fit, assessment: Assessmen
         history=fit.history,
         history_uniform=load_uniform_history(store),
         history_final=final if fit.selection == "two_phase" else None,
+        length_unit=units_of(store)["length"],
+        time_unit=units_of(store)["time"],
         config=config.to_toml(),
         command=f"ipsdist run config.toml --out {'.' if config.data.source == 'import' else 'again'}",
     )

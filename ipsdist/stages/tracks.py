@@ -24,6 +24,7 @@ __all__ = [
     "read_ragged",
     "slice_positions",
     "sums_directly",
+    "units_of",
 ]
 
 POSITIONS = "input/positions"
@@ -35,6 +36,12 @@ IMPORTED = "imported"
 """The attribute of the store that tells what was imported."""
 _FEW = 300
 """Particles up to which pairs are summed directly: a slice then costs 2 ms, and no mean-field limit is assumed."""
+
+
+def units_of(store: Store) -> dict[str, str]:
+    """Return the units of length and time that an import was told or found; the bare words where there are none."""
+    told = store.attributes.get(IMPORTED) or {}
+    return {"length": "length", "time": "time", **told.get("units", {})}
 
 
 def few(setup: Setup) -> bool:

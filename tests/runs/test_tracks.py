@@ -35,7 +35,8 @@ def colony(seed, attraction, memory=0.0, slices=161, step=0.025):
 
 def learnt(tmp_path, rows, name="tracks", sets=()):
     source = write_csv(tmp_path / f"{name}.csv", rows)
-    import_tracks(source, tmp_path / name, Choices(sets=('dictionary.terms=["1","r","exp(-r)","r*exp(-r)"]', *sets)))
+    sets = ('dictionary.terms=["1","r","exp(-r)","r*exp(-r)"]', *sets)
+    import_tracks(source, tmp_path / name, Choices(sets=sets, length_unit="mm", time_unit="hour"))
     return ips.run(tmp_path / name / "config.toml", tmp_path / name)
 
 
@@ -66,6 +67,8 @@ def test_the_page_tells_what_the_displacements_say(attracted):
     """The table of the noise stands in the report, and result.json on disk is what the call returned."""
     page = (attracted.out / "report.html").read_text()
     assert "displacements say by themselves" in page
+    assert "variance of noise in the positions (mm²)" in page
+    assert attracted.result["units"] == {"length": "mm", "time": "hour"}
     assert json.loads((attracted.out / "result.json").read_text()) == attracted.result
 
 
