@@ -19,6 +19,8 @@ _RATIO = 0.2
 """Length of an interval over its distance from 0, where the knots are graded: powers r**-2 to 1e-6 with degree 5."""
 _INSIDE = 2
 """Intervals inside a cut-off, where singular terms are constant."""
+_TAIL = 1e-3
+"""Share of a term's largest value below which its error is not looked at relatively."""
 _CHECKS = 8
 """Distances in an interval at which the error of a projection is looked for."""
 
@@ -163,8 +165,9 @@ def project(dictionary: Dictionary, basis: RadialBasis, upto: float | None = Non
     """Return the matrix P (M functions, K terms) with phi_k(r) = sum_m P[m, k] B_m(r), and the error of each term (K,).
 
     P interpolates at the sites of the basis, so that an error stays near its place. The error of a term is the largest
-    of |phi_k - sum P B| on 0 .. ``upto`` (the whole reach), each over the largest |phi_k| in its interval. It says
-    whether the basis holds the term at all: a kink or a jump where the basis has none gives 1e-3 to 1.
+    of |phi_k - sum P B| on 0 .. ``upto`` (the whole reach), each over the largest |phi_k| in its interval, or over a
+    thousandth of the largest of all where a tail is smaller. It says whether the basis holds the term at all: a kink or
+    a jump where the basis has none gives 1e-3 to 1.
     """
     matrix = basis.coordinates(dictionary.values)
     ends = basis.breaks
@@ -173,6 +176,7 @@ def project(dictionary: Dictionary, basis: RadialBasis, upto: float | None = Non
     exact = dictionary.values(checks)
     wrong = np.abs(exact - np.tensordot(matrix.T, basis.values(checks), 1))
     size = np.abs(exact).max(axis=2)
+    size = np.maximum(size, _TAIL * size.max(axis=1, keepdims=True))
     tiny = np.finfo(np.float64).tiny
     return matrix, np.asarray((wrong.max(axis=2) / np.maximum(size, tiny)).max(axis=1))
 

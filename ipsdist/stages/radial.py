@@ -56,6 +56,8 @@ HELD = 1e-3
 """Largest error of a term in the radial basis, relative to its own size nearby, with which it is still projected."""
 _INTERVALS = {1: 32, 2: 24, 3: 24}
 """Knots over the whole distance."""
+_FINEST = 512
+"""Part of the whole distance that the first interval has at most where pairs are summed directly."""
 _MESHED = (1, 2)
 """Dimensions in which the tables of the functions on a mesh fit."""
 _KNOTS = "equations/radial/knots"
@@ -81,8 +83,11 @@ def make_basis(store: Store, config: RunConfig) -> None:
         return
     reach = setup.spacing * (math.hypot(*whole_mesh(store, setup).shape) + _MARGIN)
     kink = config.dictionary.cutoff
+    finest = 2.0 * setup.spacing
+    if sums_directly(config, setup):  # no mesh is in the way of what the pairs show
+        finest = min(finest, reach / _FINEST)
     basis = RadialBasis.graded(
-        reach, 2.0 * setup.spacing, None if kink is None or kink >= reach else kink, _INTERVALS[setup.dimension]
+        reach, finest, None if kink is None or kink >= reach else kink, _INTERVALS[setup.dimension]
     )
     store.write(_KNOTS, np.array(basis.knots), dims=("knot",), units="length")
     if sums_directly(config, setup):
