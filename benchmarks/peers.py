@@ -117,10 +117,11 @@ def sfi(file: Path, powers: range, preset: str, particles: int | None) -> Kept:
     return {powers[int(k)]: (scale * float(z), scale * float(error)) for k, z, error in answer}
 
 
-def densities(x: Any, powers: range, dx: float, window: float) -> tuple[Any, Any, list[Any]]:
+def densities(file: Path, powers: range, dx: float, window: float) -> tuple[Any, Any, list[Any]]:
     """Return cell centres (G,), density u (G, T) and the fluxes u (K_k * u): PySINDy has no non-local terms."""
     from scipy.ndimage import gaussian_filter1d
 
+    x = np.load(file)["positions"][:, :, 0]
     half = (np.ceil(np.abs(x).max() / dx) + 10) * dx
     edges = np.linspace(-half, half, 2 * round(half / dx) + 1)
     centres = (edges[1:] + edges[:-1]) / 2
@@ -140,7 +141,7 @@ def pysindy_weak(file: Path, powers: range, kappa: float | None) -> Kept:
     """
     import pysindy as ps
 
-    centres, u, fluxes = densities(np.load(file)["positions"][:, :, 0], powers, 0.1, 0.0)
+    centres, u, fluxes = densities(file, powers, 0.1, 0.0)
     grid = np.stack(np.meshgrid(centres, np.arange(u.shape[1]) * SPACING, indexing="ij"), -1)
     np.random.seed(0)  # noqa: NPY002 (the library draws its subdomains from NumPy's global generator)
     identity = ps.PolynomialLibrary(1, include_bias=False)
@@ -158,7 +159,7 @@ def pysindy_strong(file: Path, powers: range, kappa: float | None) -> Kept:
     import pysindy as ps
 
     dx = 0.05
-    _, u, fluxes = densities(np.load(file)["positions"][:, :, 0], powers, dx, 0.5)
+    _, u, fluxes = densities(file, powers, dx, 0.5)
 
     def derivative(f: Any, order: int, axis: int) -> Any:
         method = ps.FiniteDifference(order=4, d=order, axis=axis)
@@ -194,7 +195,6 @@ TOOLS: dict[str, tuple[str, Callable[[Path, range], Kept]]] = {
 
 
 def installed(tool: str) -> str | None:
-    """Return the version of the distribution that a tool needs."""
     try:
         return version(TOOLS[tool][0])
     except PackageNotFoundError:
@@ -214,12 +214,8 @@ def one(law: str, seed: int, dictionary: str, tool: str, file: Path) -> dict[str
     kept = {f"r^{k}": v for k, v in json.loads(out.read_text().splitlines()[-1]).items()} if status == 0 else {}
     truth = {f"r^{k}": z for k, z in LAWS[law].items()}
     bounds = dict(zip(truth, np.load(file)["bound"], strict=True))
-    return {
-        "law": law,
-        "seed": seed,
-        "dictionary": dictionary,
-        "tool": tool,
-        "version": installed(tool),
+    asked = {"law": law, "seed": seed, "dictionary": dictionary, "tool": tool, "version": installed(tool)}
+    return asked | {
         "failed": err.read_text().strip().rpartition("\n")[2] if status else None,
         "kept": kept,
         "right": set(kept) == set(truth),
@@ -247,10 +243,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         if not mine:
             continue
         cost = [float(np.median([r[key] for r in mine])) for key in ("seconds", "cpu_seconds", "peak_gb")]
-        first = (
-            f"{law:10} {dictionary:10} {tool:36} {len(hits):3} / {len(mine):2}"
-            f" {cost[0]:7.1f} {cost[1]:6.1f} {cost[2]:5.2f}"
-        )
+        first = f"{law:10} {dictionary:10} {tool:36} {len(hits):3} / {len(mine):2}"
+        first += f" {cost[0]:7.1f} {cost[1]:6.1f} {cost[2]:5.2f}"
         for term in [f"r^{k}" for k in LAWS[law]] if hits else []:
             errors = np.array([r["errors"][term] for r in hits])
             own = [r["kept"][term][1] / r["bounds"][term] for r in hits if r["kept"][term][1] is not None]
@@ -285,11 +279,8 @@ def main() -> None:
             print(f"skipped: {tool} ({TOOLS[tool][0]} is not installed)")
     tools = [t for t in args.only if installed(t)]
     done = {(r["law"], r["seed"], r["dictionary"], r["tool"]) for r in load()}
-    wanted = [
-        [(law, seed, d, t) for d in DICTIONARIES for t in tools if (law, seed, d, t) not in done]
-        for law in args.laws
-        for seed in range(args.seeds)
-    ]
+    pairs = [(law, seed) for law in args.laws for seed in range(args.seeds)]
+    wanted = [[(*pair, d, t) for d in DICTIONARIES for t in tools if (*pair, d, t) not in done] for pair in pairs]
 
     def file_of_runs(runs: list[tuple[str, int, str, str]]) -> None:
         with tempfile.TemporaryDirectory() as folder:
