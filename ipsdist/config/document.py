@@ -7,8 +7,8 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from ipsdist.config.keys import Section
 from ipsdist.config.schema import RunConfig
-from ipsdist.config.sections import Section
 
 __all__ = ["document"]
 

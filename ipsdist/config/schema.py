@@ -9,17 +9,17 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from ipsdist.config import checks
+from ipsdist.config.keys import Section
+from ipsdist.config.learning_sections import DictionarySection, FitSection
 from ipsdist.config.messages import input_error, refuse_unknown_keys
 from ipsdist.config.sections import (
     DataSection,
     DensitySection,
-    DictionarySection,
-    FitSection,
     ForceSection,
     GridSection,
     InitialSection,
+    MeanFieldSection,
     RunSection,
-    Section,
     SystemSection,
     TimeSection,
 )
@@ -51,6 +51,7 @@ class RunConfig(Section):
     time: TimeSection = TimeSection()
     initial: InitialSection = InitialSection()
     data: DataSection = DataSection()
+    mean_field: MeanFieldSection = MeanFieldSection()
     grid: GridSection | None = None
     force: ForceSection = ForceSection()
     density: DensitySection = DensitySection()
