@@ -27,6 +27,8 @@ TRUTH = {
     "power_law": {"r": 1.0, "r**-1.5": -1.0},
     "cubic with V": {"r**2": 3.0, "x**2/2": 1.0},
     "r or V": {"r": 1.0},
+    "radial": {"r**2": 3.0},
+    "radial_3d_singular": {"r": 1.0, "r**-2": -1.0},
 }
 SIGMA2 = {"cubic": 2.0, "power_law": 0.02, "cubic with V": 2.0, "r or V": 2.0}
 DT, N = 1e-4, 20_000
@@ -34,6 +36,7 @@ MODES = "initial.mixture=[{weight=0.5,mean=%g,variance=0.25},{weight=0.5,mean=%g
 UNKNOWN_V = ('dictionary.potentials=["x","x**2/2"]',)
 WITH_V = (*UNKNOWN_V, 'system.potential="x**2/2"', MODES % (0, 2), "fit.diffusion=estimate")
 R_OR_V = (*UNKNOWN_V, 'system.kernel="r"', MODES % (-1, 1))
+DIRECT = ("system.particles=2000", "force.method=direct", "time.step=1e-3")
 
 
 def by_name(case: str, seed: int, *sets: str, truth: str | None = None) -> dict[str, Any]:
@@ -45,8 +48,8 @@ def by_name(case: str, seed: int, *sets: str, truth: str | None = None) -> dict[
     return answer(truth or case, outcome)
 
 
-def own_steps(case: str, seed: int, force: str, finer: int = 1) -> dict[str, Any]:
-    """Step the particles of a case in another way, keep positions 0.001 apart, and learn from them as foreign data."""
+def own_steps(case: str, seed: int, force: str, finer: int = 1, truth: str | None = None) -> dict[str, Any]:
+    """Step the particles of a case in another way and learn from their positions at its slices as foreign data."""
     import ipsdist as ips
     from ipsdist.config import resolve
     from ipsdist.numerics.particles.initial import sample
@@ -55,21 +58,21 @@ def own_steps(case: str, seed: int, force: str, finer: int = 1) -> dict[str, Any
     from ipsdist.runs.setup import prepare
 
     config = resolve(case, seed=seed)
-    system = config.system_value()
-    stepper = Stepper(system, DT, seed, 0, prepare(config, Inputs()).spacing / finer, force)
-    state = stepper.start(sample(config.initial_law(), 1, seed, 0, 0, N))
-    positions = [state.positions[:, 0].copy()]
-    for _ in range(1000):
-        stepper.advance(state, 10)
-        positions.append(state.positions[:, 0].copy())
+    system, times = config.system_value(), config.times()
+    stepper = Stepper(system, times.step, seed, 0, prepare(config, Inputs()).spacing / finer, force)
+    state = stepper.start(sample(config.initial_law(), system.dimension, seed, 0, 0, N))
+    positions = [state.positions.copy()]
+    for steps in np.diff(times.slice_steps()):
+        stepper.advance(state, int(steps))
+        positions.append(state.positions.copy())
     outcome = ips.learn(
         np.array(positions),
-        np.arange(1001) * 1e-3,
+        times.slice_times(),
         system.diffusion,
         terms=config.dictionary.terms,
         cutoff=config.dictionary.cutoff,
     )
-    return answer(case, outcome)
+    return answer(truth or case, outcome)
 
 
 def plain_numpy(seed: int, labelled: bool) -> dict[str, Any]:
@@ -118,9 +121,9 @@ def answer(case: str, outcome: Any) -> dict[str, Any]:
 Experiment = tuple[str, Callable[[int], dict[str, Any]]]
 
 
-def keys(case: str, *sets: str, truth: str | None = None) -> Experiment:
-    """Return the experiment of a case with changed keys."""
-    return truth or case, lambda seed: by_name(case, seed, *sets, truth=truth)
+def keys(case: str, *sets: str, truth: str | None = None, first: int = 0) -> Experiment:
+    """Return the experiment of a case with changed keys; its seeds begin at ``first``."""
+    return truth or case, lambda seed: by_name(case, first + seed, *sets, truth=truth)
 
 
 UNLABELLED = "data.labelled=false"
@@ -140,6 +143,21 @@ ROADS = {
         ("strong", "two_phase"),
     )
 }
+# One initial law each, and seeds of its own, so that the laws are independent trials.
+SPACE = {
+    "radial_2d": keys("radial_2d", truth="radial", first=1000),
+    "radial_2d_four": keys("radial_2d_four", truth="radial", first=1100),
+    "radial_2d_ring": keys("radial_2d_ring", truth="radial", first=1200),
+    "radial_2d, stepped on a mesh 4 times finer": (
+        "radial",
+        lambda seed: own_steps("radial_2d", 1300 + seed, "mesh", 4, truth="radial"),
+    ),
+    "radial_2d, 2000 particles stepped by direct pairs": keys(
+        "radial_2d", *DIRECT, "time.observe_every=10", truth="radial", first=1600
+    ),
+    "radial_3d": keys("radial_3d", truth="radial", first=1400),
+    "radial_3d_singular": keys("radial_3d_singular", first=1500),
+}
 EXPERIMENTS: dict[str, Experiment] = {
     "cubic": keys("cubic"),
     "power_law": keys("power_law"),
@@ -151,9 +169,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "cubic, 1e6 particles": keys("cubic", "system.particles=1000000"),
     "cubic, stepped by prefix sums": ("cubic", lambda seed: own_steps("cubic", seed, "prefix")),
     "power_law, stepped on a mesh 8 times finer": ("power_law", lambda seed: own_steps("power_law", seed, "mesh", 8)),
-    "cubic, 2000 particles stepped by direct pairs": keys(
-        "cubic", "system.particles=2000", "force.method=direct", "time.step=1e-3", "time.observe_every=1"
-    ),
+    "cubic, 2000 particles stepped by direct pairs": keys("cubic", *DIRECT, "time.observe_every=1"),
     "cubic, NumPy file, labelled": ("cubic", lambda seed: plain_numpy(seed, True)),
     "cubic, NumPy file, unlabelled": ("cubic", lambda seed: plain_numpy(seed, False)),
     "cubic, sigma^2 unknown, labelled": keys("cubic", "fit.diffusion=estimate"),
@@ -162,6 +178,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "cubic, V and sigma^2 unknown, labelled": keys("cubic", *WITH_V, truth="cubic with V"),
     "cubic, V and sigma^2 unknown, unlabelled": keys("cubic", *WITH_V, UNLABELLED, truth="cubic with V"),
     "phi = r or V = x**2/2": keys("cubic", *R_OR_V, truth="r or V"),
+    **SPACE,
     **ROADS,
     "cubic, [S] without scaling": keys("cubic", "fit.form=strong", "fit.scale_columns=false"),
 }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ipsdist.model.normal_equations import NormalEquations
     from ipsdist.runs.api import assemble, estimate, fit, learn, pool, run, simulate
     from ipsdist.runs.pipeline import Options, Outcome
+    from ipsdist.studies import Study, study
 
 __all__ = [
     "Dictionary",
@@ -23,6 +24,7 @@ __all__ = [
     "Options",
     "Outcome",
     "RunError",
+    "Study",
     "assemble",
     "estimate",
     "fit",
@@ -30,6 +32,7 @@ __all__ = [
     "pool",
     "run",
     "simulate",
+    "study",
 ]
 
 _HOMES = {
@@ -40,6 +43,7 @@ _HOMES = {
     "Options": "ipsdist.runs.pipeline",
     "Outcome": "ipsdist.runs.pipeline",
     "RunError": "ipsdist.model.errors",
+    **dict.fromkeys(("Study", "study"), "ipsdist.studies"),
     **dict.fromkeys(("assemble", "estimate", "fit", "learn", "pool", "run", "simulate"), "ipsdist.runs.api"),
 }
 

@@ -23,6 +23,9 @@ from ipsdist.cli.import_options import (
 )
 from ipsdist.cli.options import Device, Directory, Json, Out, Quiet, Scheduler, Seed, Sets, Source, Workers
 from ipsdist.cli.output import flat, print_json, print_outcome, print_table
+from ipsdist.cli.reproduce import EPILOG as REPRODUCE_EPILOG
+from ipsdist.cli.reproduce import reproduce
+from ipsdist.cli.study import EPILOG, studies, study
 
 __all__ = ["app", "main"]
 
@@ -164,6 +167,10 @@ def pool(
         print_table([*summary_rows(found.result), ("report", str(out / "pooled.html"))])
 
 
+app.command(epilog=EPILOG)(study)
+app.command(epilog=REPRODUCE_EPILOG)(reproduce)
+
+
 @app.command("import", epilog="Example: ipsdist import tracks.csv runs/cells --position x,y --length-unit um")
 def import_(
     source: Tracks,
@@ -219,3 +226,6 @@ def cases() -> None:
     from ipsdist.config import case_names
 
     print_table(case_names())
+
+
+app.command(rich_help_panel=_LOOK)(studies)

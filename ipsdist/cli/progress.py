@@ -85,11 +85,19 @@ class _Rate(ProgressColumn):
         return Text(text, style="progress.data.speed")
 
 
+class _Count(ProgressColumn):
+    """How many of how many runs of a study; nothing for what is not counted by hand."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{int(task.completed)}/{task.total:.0f}" if task.fields["unit"] == "runs" else "")
+
+
 def _columns() -> list[ProgressColumn]:
     return [
         TextColumn("{task.description:<10}"),
         BarColumn(bar_width=16),
         TextColumn("{task.percentage:>3.0f} %"),
+        _Count(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         _Rate(),

@@ -183,12 +183,38 @@ def fit(config: RunConfig) -> None:
         raise InputError("force.method", rule, '"prefix"', 'use force.method = "mesh"')
     _diffusion(config)
     _assembly(config)
+    _every(config)
+    _breakpoints(config)
     if section.sums == "direct" and config.form in ("strong", "weak"):
         rule = "must not be direct for the strong and weak forms"
         raise InputError("fit.sums", rule, f"fit.form = {config.form}", 'use fit.form = "action"')
     if config.form == "weak" and section.quadrature == "gauss_lobatto":
         rule, fix = "must cut the slices into panels for the weak form", 'use "auto", or fit.form = "action"'
         raise InputError("fit.quadrature", rule, f'"{section.quadrature}"', fix)
+
+
+def _breakpoints(config: RunConfig) -> None:
+    """Check that break points are sought where there are hats to seek them with, and nothing else is unknown."""
+    section = config.fit
+    if config.selection != "breakpoints":
+        return
+    if config.system.dimension != 1:
+        rule, fix = "must not be breakpoints when system.dimension > 1", 'use fit.selection = "best_subset"'
+        raise InputError("fit.selection", rule, f"system.dimension = {config.system.dimension}", fix)
+    if config.form not in ("action", "likelihood"):
+        rule = f"must not be breakpoints for the {config.form} form, which is no likelihood of a kernel in pieces"
+        fix = 'use fit.form = "action"' + (" and give system.diffusion" if config.estimates_diffusion else "")
+        raise InputError("fit.selection", rule, f"fit.form = {config.form}", fix)
+    if section.sums == "direct":
+        rule, fix = "must not be direct for breakpoints, which takes a force mesh", 'use fit.sums = "mesh"'
+        raise InputError("fit.sums", rule, '"direct"', fix)
+    if config.dictionary.potentials or config.dictionary.drift:
+        key = "potentials" if config.dictionary.potentials else "drift"
+        rule, fix = (
+            "must be left out for breakpoints, which learns the kernel alone",
+            'use fit.selection = "best_subset"',
+        )
+        raise InputError(f"dictionary.{key}", rule, "given", fix)
 
 
 def _assembly(config: RunConfig) -> None:
@@ -202,6 +228,28 @@ def _assembly(config: RunConfig) -> None:
     if config.form != "strong":
         rule = f"must be whole for the {config.form} form, whose time rule and kernel without a dictionary need them"
         raise InputError("fit.assembly", rule, '"drawn"', 'use fit.form = "strong"')
+
+
+def _every(config: RunConfig) -> None:
+    """Check that nothing but single slices is asked for where only every so many are fitted."""
+    every, section = config.fit.every, config.fit
+    if every == 1:
+        return
+    if config.form == "likelihood":
+        rule = "must be 1 for the likelihood form, whose displacements are those between neighbouring slices"
+        raise InputError("fit.every", rule, every, 'use fit.form = "action", or a larger time.observe_every')
+    if config.data.times != "even":
+        rule, fix = "must be 1 when data.times is not even", "use fewer data.slices"
+        raise InputError("fit.every", rule, every, fix)
+    if section.assembly == "drawn":
+        rule, fix = "must be 1 when fit.assembly is drawn", 'use fit.assembly = "whole"'
+        raise InputError("fit.every", rule, every, fix)
+    if config.selection == "breakpoints":
+        rule, fix = "must be 1 for breakpoints, which are sought in the radial equations", "use time.observe_every"
+        raise InputError("fit.every", rule, every, fix)
+    if config.estimates_diffusion and config.data.labelled:
+        rule = "must be 1 where sigma**2 is learnt from the displacements between neighbouring slices"
+        raise InputError("fit.every", rule, every, "give system.diffusion")
 
 
 def _diffusion(config: RunConfig) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from ipsdist.config.schema import RunConfig
 from ipsdist.model.errors import InputError
 
-__all__ = ["case_names", "resolve"]
+__all__ = ["absolute", "case_names", "merge", "resolve", "run_values"]
 
 _ALTERNATIVES = {"system": ("kernel", "pieces"), "initial": ("mixture", "uniform", "ring", "file")}
 """Keys of which a run has one: a layer that gives one of them takes the others of the layers below away."""
@@ -36,10 +36,10 @@ def resolve(
     Raises InputError, one line, for an unknown case, a file that is not there or not TOML, and every bad key.
     File names in a run file count from its directory, those in ``sets`` from the working directory.
     """
-    values = _load(source)
-    values = _merge(values, _absolute(_from_sets(sets), Path.cwd()))
+    values = run_values(source)
+    values = merge(values, absolute(_from_sets(sets), Path.cwd()))
     flags = {key: value for key, value in (("seed", seed), ("device", device)) if value is not None}
-    return RunConfig.build(_merge(values, {"run": flags} if flags else {}))
+    return RunConfig.build(merge(values, {"run": flags} if flags else {}))
 
 
 def case_names() -> list[tuple[str, str]]:
@@ -52,20 +52,20 @@ def case_names() -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def _load(source: str | Path) -> dict[str, Any]:
+def run_values(source: str | Path) -> dict[str, Any]:
     """Return the values of a case or of a file over its case, with ``name``."""
     text = str(source)
     path = Path(source)
     if isinstance(source, str) and path.suffix != ".toml" and path.name == text and not path.is_file():
         return {"name": text, **_case(text, "case")}
-    values = _absolute(_read(path), path.absolute().parent)
+    values = absolute(_read(path), path.absolute().parent)
     base = values.pop("case", None)
     values.setdefault("name", path.stem)
     if base is None:
         return values
     if not isinstance(base, str):
         raise InputError("case", "must be the name of a built-in case", base, f"cases are {_all_cases()}")
-    return _merge(_case(base, "case"), values)
+    return merge(_case(base, "case"), values)
 
 
 def _case(name: str, argument: str) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(str(path), "must be a run file that can be read", error.strerror) from None
 
 
-def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
+def absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
     """Return the values with file names counted from ``base``, so that a resolved copy runs from anywhere."""
     for section, key in _FILES:
         table = values.get(section)
@@ -127,7 +127,7 @@ def _toml_or_text(text: str) -> Any:
     return parsed["value"] if set(parsed) == {"value"} else text
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any], section: str = "") -> dict[str, Any]:
+def merge(below: Mapping[str, Any], above: Mapping[str, Any], section: str = "") -> dict[str, Any]:
     """Return the tables merged key by key; what is above wins, and alternatives replace each other."""
     merged = dict(below)
     alternatives = _ALTERNATIVES.get(section, ())
@@ -136,5 +136,5 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any], section: str = ""
     for key, item in above.items():
         old = merged.get(key)
         both = isinstance(old, Mapping) and isinstance(item, Mapping)
-        merged[key] = _merge(old, item, f"{section}.{key}" if section else key) if both else item  # type: ignore[arg-type]
+        merged[key] = merge(old, item, f"{section}.{key}" if section else key) if both else item  # type: ignore[arg-type]
     return merged

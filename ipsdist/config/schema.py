@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from ipsdist.config import checks
 from ipsdist.config.keys import Section
 from ipsdist.config.learning_sections import DictionarySection, FitSection
+from ipsdist.config.mean_field_checks import mean_field_source
 from ipsdist.config.messages import input_error, refuse_unknown_keys
 from ipsdist.config.sections import (
     DataSection,
@@ -74,6 +76,7 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
         checks.required(self)
+        mean_field_source(self)
         checks.times(self.time, self.data)
         checks.initial(self.initial, self.system.dimension)
         checks.grid(self.grid, self.system.dimension)
@@ -146,17 +149,17 @@ class RunConfig(Section):
 
     def terms(self) -> Dictionary:
         """Return the dictionary."""
-        return Dictionary.parse(self.dictionary.terms, self.dictionary.cutoff)
+        return _dictionary(self.dictionary.terms, self.dictionary.cutoff)
 
     def assembled(self) -> Dictionary:
         """Return the dictionary that the equations are assembled for; others follow from the radial equations."""
         texts = self.dictionary.assembled
-        return self.terms() if texts is None else Dictionary.parse(texts, self.dictionary.cutoff)
+        return self.terms() if texts is None else _dictionary(texts, self.dictionary.cutoff)
 
     def unknowns(self) -> Unknowns:
         """Return everything that the fit may learn about the drift."""
         own = self.dictionary
-        return Unknowns.parse(self.terms(), own.potentials, own.drift, self.system.dimension)
+        return _unknowns(self.terms(), own.potentials, own.drift, self.system.dimension)
 
     @property
     def estimates_diffusion(self) -> bool:
@@ -201,6 +204,17 @@ class RunConfig(Section):
             table = everything[section]
             found[name] = table[key] if key and table is not None else table
         return found
+
+
+# Formulas are read once: every slice asks what the unknowns are.
+@lru_cache(maxsize=64)
+def _dictionary(texts: tuple[str, ...], cutoff: float | None) -> Dictionary:
+    return Dictionary.parse(texts, cutoff)
+
+
+@lru_cache(maxsize=64)
+def _unknowns(dictionary: Dictionary, potentials: tuple[str, ...], drift: bool, dimension: int) -> Unknowns:
+    return Unknowns.parse(dictionary, potentials, drift, dimension)
 
 
 def _frozen(value: Any) -> Any:

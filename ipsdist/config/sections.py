@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ipsdist.config.keys import (
     BOOL,
@@ -128,6 +129,13 @@ class DataSection(Section):
         None, "number of slices when data.times is not even", "must be a whole number of at least 2", "20"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_labels(cls, values: Any) -> Any:
+        """A density has no particles to tell apart, whatever ``labelled`` says."""
+        solved = isinstance(values, Mapping) and values.get("source") == "mean_field"
+        return {**values, "labelled": False} if solved else values
+
 
 class MeanFieldSection(Section):
     """How the mean-field equation is solved, for predictions and for data.source = "mean_field"."""
@@ -141,6 +149,11 @@ class MeanFieldSection(Section):
     step: Literal["auto"] | Positive = key(
         "auto", "time step (time); auto is as long as the scheme is stable", 'must be "auto" or a positive number'
     )
+
+    @property
+    def fixed_step(self) -> float | None:
+        """Return the step in numbers; None for as long as the scheme is stable."""
+        return None if self.step == "auto" else self.step
 
 
 class GridSection(Section):

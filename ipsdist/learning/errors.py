@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,14 @@ from ipsdist.model.errors import InputError
 from ipsdist.model.fit import Fit
 from ipsdist.model.normal_equations import NormalEquations
 
-__all__ = ["coefficient_errors", "cramer_rao_bounds", "cramer_rao_ratio", "kernel_relative_l2", "support_correct"]
+__all__ = [
+    "break_errors",
+    "coefficient_errors",
+    "cramer_rao_bounds",
+    "cramer_rao_ratio",
+    "kernel_relative_l2",
+    "support_correct",
+]
 
 Array = npt.NDArray[np.float64]
 Radial = Callable[[Array], npt.NDArray[np.float64]]
@@ -44,6 +52,24 @@ def coefficient_errors(fit: Fit, truth: Mapping[str, float]) -> dict[str, float]
     estimates = {fit.basis[k]: float(z) for k, z in zip(fit.terms, fit.coefficients, strict=True)}
     names = [name for name in fit.basis if name in estimates or truth.get(name, 0.0) != 0]
     return {name: estimates.get(name, 0.0) - truth.get(name, 0.0) for name in names}
+
+
+def break_errors(
+    places: npt.ArrayLike, values: npt.ArrayLike, true_places: npt.ArrayLike, true_values: npt.ArrayLike
+) -> dict[str, Any]:
+    """Return how far a kernel in pieces is from the truth.
+
+    ``number_correct``; and where it is, estimate - truth of the ``places`` (B,) and of the coefficients on every piece,
+    ``values`` (B + 1, K), dropped ones counted as 0, None otherwise; ``support_correct`` tells whether the same terms
+    stand on the same pieces.
+    """
+    b, z = np.asarray(places, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    true_b, true_z = np.asarray(true_places, dtype=np.float64), np.asarray(true_values, dtype=np.float64)
+    if len(b) != len(true_b):
+        return {"number_correct": False, "places": None, "values": None, "support_correct": False}
+    same = bool(np.array_equal(z != 0, true_z != 0))
+    apart = {"places": (b - true_b).tolist(), "values": (z - true_z).tolist()}
+    return {"number_correct": True, **apart, "support_correct": same}
 
 
 def cramer_rao_bounds(equations: NormalEquations, truth: Mapping[str, float], diffusion: float) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,9 @@ from ipsdist.model.expression import Expression
 from ipsdist.model.radial import RadialKernel
 from ipsdist.model.unknowns import Field
 
-__all__ = ["true_coefficients", "true_fields"]
+Array = npt.NDArray[np.float64]
+
+__all__ = ["true_coefficients", "true_fields", "true_pieces"]
 
 _RADII = np.array([0.013, 0.11, 0.37, 0.71, 1.3, 1.9, 2.6, 3.4])
 _EQUAL = 1e-10
@@ -35,6 +38,28 @@ def true_coefficients(kernel: RadialKernel, dictionary: Dictionary) -> npt.NDArr
             return None
         coefficients[matches[0]] += ratios[matches[0]]
     return coefficients
+
+
+def true_pieces(kernel: RadialKernel, dictionary: Dictionary) -> tuple[tuple[float, ...], Array] | None:
+    """Return the break points (B,) of a kernel and its coefficients (B + 1, K) on the pieces; None as above.
+
+    Neighbours with the same coefficients are one piece.
+    """
+    places: list[float] = []
+    rows: list[Array] = []
+    lower = 0.0
+    for upto, formula in kernel.pieces:
+        row = true_coefficients(RadialKernel(((math.inf, formula),), kernel.cutoff), dictionary)
+        if row is None:
+            return None
+        if rows and np.array_equal(row, rows[-1]):
+            lower = upto
+            continue
+        if rows:
+            places.append(lower)
+        rows.append(row)
+        lower = upto
+    return tuple(places), np.array(rows)
 
 
 def true_fields(potential: Expression | None, fields: Sequence[Field]) -> npt.NDArray[np.float64] | None:

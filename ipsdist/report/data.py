@@ -67,6 +67,8 @@ class ReportData:
     """(W,) times of the distances."""
     wasserstein_values: Array | None = None
     """(W,) W2 between the density of the data and the mean-field density with the learnt kernel, length."""
+    wasserstein_solutions: Array | None = None
+    """(W,) W2 between the mean-field densities with the true and the learnt kernel."""
     history: tuple[Iteration, ...] = ()
     """Turns of Phase I with importance sampling."""
     history_uniform: tuple[Iteration, ...] = ()
@@ -100,7 +102,7 @@ class ReportData:
                 raise ValueError(f"`{name}` must have the shape {shape}; got {value.shape}")
         for times, curves in (
             (self.energy_times, (self.energy_data, self.energy_true, self.energy_learnt)),
-            (self.wasserstein_times, (self.wasserstein_values,)),
+            (self.wasserstein_times, (self.wasserstein_values, self.wasserstein_solutions)),
         ):
             if any(c is not None and (times is None or c.shape != times.shape) for c in curves):
                 raise ValueError(

@@ -29,9 +29,10 @@ def headline(result: Mapping[str, Any], names: Sequence[tuple[str, str]]) -> Mar
     learnt = [f'<p class="formula">{left} = {right}</p>' for left, right in formulas(result["terms"])]
     if judge(result).rank == 2 and result["terms"]:
         learnt.append('<p class="facts">a candidate: these data do not determine the law</p>')
+    seen = "densities" if result["system"].get("source") == "mean_field" else "particles"
     links = "".join(f'<li><a href="#{identity}">{escape(name)}</a></li>' for identity, name in names)
     return Markup(
-        f"<header>\n<h1>Interaction law learnt from particles: {escape(result['case'])}</h1>\n"
+        f"<header>\n<h1>Interaction law learnt from {seen}: {escape(result['case'])}</h1>\n"
         + "\n".join(learnt)
         + f'\n<p class="facts">with standard errors; positive attracts; <i>σ</i>² = '
         f"{with_error(diffusion['value'], diffusion['standard_error'])} ({origin}); seed {result['seed']}</p>\n"
@@ -121,10 +122,13 @@ def errors(result: Mapping[str, Any], data: ReportData) -> Markup:
     against = []
     if data.wasserstein_values is not None and len(data.wasserstein_values):
         against.append(["W₂ of the predicted density at the last time", float(data.wasserstein_values[-1])])
+    if data.wasserstein_solutions is not None:
+        worst = float(data.wasserstein_solutions.max())
+        against.append(["largest W₂ between the predictions of the true and the learnt kernel", worst])
     if result["data_loss"] is not None:
         against.append(["mean squared difference of the densities", result["data_loss"]])
     if against:
-        parts.append(table("Prediction with the learnt kernel against the data", ["error", "value"], against))
+        parts.append(table("Prediction with the learnt kernel", ["error", "value"], against))
     if result["free_energy"]:
         parts.append(_energies(result["free_energy"]))
     return section("errors", "Errors and energies", parts)
@@ -192,7 +196,7 @@ def _energies(energy: Mapping[str, Any]) -> Markup:
     """Return the first and last free energies, and those of [S], which counts every pair twice."""
     rows = []
     source = energy["source_normalisation"] or {}
-    for key, name in (("data", "particles"), ("learnt", "learnt kernel"), ("true", "true kernel")):
+    for key, name in (("data", "data"), ("learnt", "learnt kernel"), ("true", "true kernel")):
         curves = [energy[key], source.get(key)]
         if curves[0]:
             rows.append([name, *(end for c in curves for end in ((c[0], c[-1]) if c else (None, None)))])

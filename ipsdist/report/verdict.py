@@ -121,8 +121,8 @@ def _against_zero(curve: Mapping[str, Any] | None, sentences: list[str]) -> None
 def _off_the_band(result: Mapping[str, Any], doubts: list[str]) -> None:
     """Say where the chosen formula leaves the band that holds phi without a dictionary: terms are missing there."""
     curve, band = result.get("nonparametric"), result.get("band")
-    if curve is None or band is None or curve["r"] != band["r"]:
-        return
+    if curve is None or band is None or curve["r"] != band["r"] or result.get("breakpoints"):
+        return  # a smooth curve does not hold a jump; a kernel in pieces is weighed against smooth ones by its score
     rows = zip(curve["r"], curve["everywhere"]["lower"], band["value"], curve["everywhere"]["upper"], strict=True)
     off = [r for r, low, phi, high in rows if None not in (low, phi, high) and not low <= phi <= high]
     if off:

@@ -19,7 +19,7 @@ from ipsdist.runs.inputs import Inputs
 from ipsdist.runs.pipeline import Options, Outcome
 from ipsdist.runs.pooled import Pooled
 
-__all__ = ["assemble", "estimate", "fit", "learn", "pool", "run", "simulate"]
+__all__ = ["assemble", "estimate", "fit", "learn", "options_of", "pool", "run", "simulate"]
 
 _OWN = ("diffusion", "labelled", "terms", "cutoff", "settings", "out", "seed", "sets")
 """Arguments that are not `Options`."""
@@ -48,27 +48,27 @@ def run(
     Raises InputError before anything is written, RunError when work fails.
     """
     config = resolve(source, sets, seed)
-    return pipeline.run(config, Path("runs") / config.name if out is None else Path(out), _options(options, how))
+    return pipeline.run(config, Path("runs") / config.name if out is None else Path(out), options_of(options, how))
 
 
 def simulate(out: Path | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
     """Do the particles of a run directory again; ``how`` are fields of `Options`."""
-    return pipeline.redo(Path(out), "particles", sets, _options(options, how))
+    return pipeline.redo(Path(out), "particles", sets, options_of(options, how))
 
 
 def estimate(out: Path | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
     """Do the densities of a run directory again; ``sets`` changes keys of this or later stages."""
-    return pipeline.redo(Path(out), "densities", sets, _options(options, how))
+    return pipeline.redo(Path(out), "densities", sets, options_of(options, how))
 
 
 def assemble(out: Path | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
     """Do the equations of a run directory again; ``sets`` changes keys of this or later stages."""
-    return pipeline.redo(Path(out), "equations", sets, _options(options, how))
+    return pipeline.redo(Path(out), "equations", sets, options_of(options, how))
 
 
 def fit(out: Path | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
     """Do the kernel of a run directory again; ``sets`` changes keys of this or later stages."""
-    return pipeline.redo(Path(out), "kernel", sets, _options(options, how))
+    return pipeline.redo(Path(out), "kernel", sets, options_of(options, how))
 
 
 def pool(directories: Sequence[str | Path], out: Path | str | None = None, sets: Sequence[str] = ()) -> Pooled:
@@ -118,7 +118,7 @@ def learn(
     digest = hashlib.sha256(tracks.times.tobytes())
     digest.update(tracks.positions.data)
     inputs = Inputs(tracks=tracks, digests={"positions": digest.hexdigest()})
-    given = _options(options, how)
+    given = options_of(options, how)
     if out is not None:
         return pipeline.run(config, Path(out), given, inputs=inputs)
     with tempfile.TemporaryDirectory(prefix="ipsdist-") as folder:
@@ -126,7 +126,8 @@ def learn(
     return replace(outcome, out=None)
 
 
-def _options(options: Options | None, how: Mapping[str, Any]) -> Options:
+def options_of(options: Options | None, how: Mapping[str, Any]) -> Options:
+    """Return the options with some of their fields given by name. Raises InputError, naming the nearest, for others."""
     known = [field.name for field in fields(Options)]
     for name in how:
         if name not in known:

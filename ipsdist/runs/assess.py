@@ -12,9 +12,7 @@ from ipsdist.config import RunConfig
 from ipsdist.learning.band import KernelBand, kernel_band
 from ipsdist.learning.choice import TOLERATED
 from ipsdist.learning.energy import free_energies, source_normalisation
-from ipsdist.learning.errors import coefficient_errors, cramer_rao_ratio, kernel_relative_l2, support_correct
-from ipsdist.learning.truth import true_coefficients, true_fields
-from ipsdist.learning.wasserstein import data_loss, wasserstein2
+from ipsdist.learning.wasserstein import data_loss, wasserstein2_curve
 from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.fit import Fit
 from ipsdist.model.learned_kernel import LearnedKernel
@@ -25,8 +23,10 @@ from ipsdist.model.setup import Setup
 from ipsdist.model.system import Grid
 from ipsdist.numerics.densities.distances import distance_of, pair_distances
 from ipsdist.numerics.densities.meanfield import solve_mean_field
+from ipsdist.runs.against_truth import errors_of, truth_of
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import slice_blocks
+from ipsdist.stages.continuum import density_warnings
 from ipsdist.stages.densities import slice_totals
 from ipsdist.stages.outside import Outside
 from ipsdist.stages.radial import has_radial, load_radial, radial_basis
@@ -40,6 +40,8 @@ Array = npt.NDArray[np.float64]
 
 _LOOKS = 101
 """Times at which densities are compared and drawn, at most."""
+_TRANSPORTED_LOOKS = 21
+"""Of these, times at which W2 is found in two and three dimensions, at most."""
 _RHO_SLICES = 11
 _RADII = 257
 _RESOLUTION = {1: 8, 2: 4, 3: 4}
@@ -93,16 +95,16 @@ def assess(
     laws = _laws(config, fit, learnt)
     grid = setup.grid
     every = setup.slice_times
-    looks = np.unique(np.linspace(0, len(every) - 1, min(_LOOKS, len(every))).round().astype(np.intp))
+    looks = _spread(len(every), _LOOKS)
     densities = store.read("densities/density")[looks]
     kernel = config.kernel()
-    truth = _truth(config)
+    truth = truth_of(store, config)
     radii, rho = _distances(store, setup)
     band = learnt.band(radii)
     warnings: list[str] = []
     few = sums_directly(config, setup)  # no mean-field limit is assumed, so none is predicted
     predicted = [
-        None if law is None or few else _predict(densities[0], grid, law, diffusion, every[looks], warnings)
+        None if law is None or few else _predict(densities[0], grid, law, diffusion, every[looks], config, warnings)
         for law in laws
     ]
     return Assessment(
@@ -117,21 +119,26 @@ def assess(
         band=band,
         kernel_true=None if kernel is None else kernel(radii),
         truth=truth,
-        errors=_errors(kernel, truth, fit, learnt, equations, diffusion, radii, rho),
-        wasserstein=_wasserstein(densities, predicted[1], grid, every[looks]),
+        errors=errors_of(store, config, fit, learnt, equations, diffusion, radii, rho),
+        wasserstein=_wasserstein(densities, predicted, grid, every[looks]),
         energy=None if few else _energies(densities, predicted, grid, laws, diffusion, every[looks]),
         data_loss=None if predicted[1] is None else data_loss(densities, predicted[1]),
-        warnings=tuple(warnings) + _outside(store, setup),
+        warnings=tuple(warnings) + _outside(store, setup) + density_warnings(store, config),
     )
 
 
 def _free_band(store: Store, config: RunConfig, radii: Array, diffusion: float) -> KernelBand | None:
-    """Return phi(r) from the radial equations; it trusts the time rule, so it needs close slices."""
+    """Return phi(r) from the radial equations; it trusts the time rule, so it needs close slices, and all.
+
+    Solved densities have none: the Gram of functions without the scatter of particles is singular to rounding, and
+    the noise by which the band chooses how smooth phi is is not there.
+    """
     setup, kernel = setup_of(store), store.record("kernel/done") or {}
     error = kernel["slice_error"]
     timed = config.form == "action" and not setup.ragged
     far = kernel["bridged"] or (timed and (error is None or error > TOLERATED))
-    if far or not has_radial(config, setup):
+    solved = config.data.source == "mean_field"
+    if far or solved or config.fit.every > 1 or not has_radial(config, setup):
         return None
     basis = radial_basis(store)
     equations = (
@@ -176,14 +183,9 @@ def _distances(store: Store, setup: Setup) -> tuple[Array, Array]:
     return radii, np.mean([np.interp(radii, r, p, right=0.0) for r, p in pairs], axis=0)
 
 
-def _truth(config: RunConfig) -> Array | None:
-    """Return the true coefficients (M,) of all unknowns; None where there are none to know."""
-    kernel, unknowns = config.kernel(), config.unknowns()
-    if kernel is None:
-        return None
-    terms = true_coefficients(kernel, unknowns.dictionary)
-    fields = true_fields(None if config.known() is not None else config.potential(), unknowns.fields)
-    return None if terms is None or fields is None else np.concatenate([terms, fields])
+def _spread(count: int, most: int) -> npt.NDArray[np.intp]:
+    """Return at most so many of ``count`` indices, spread evenly, both ends among them."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(np.intp))
 
 
 def _laws(config: RunConfig, fit: Fit, learnt: LearnedKernel) -> tuple[_Law | None, _Law]:
@@ -196,7 +198,9 @@ def _laws(config: RunConfig, fit: Fit, learnt: LearnedKernel) -> tuple[_Law | No
     )
 
 
-def _predict(first: Array, grid: Grid, law: _Law, diffusion: float, times: Array, warnings: list[str]) -> Array | None:
+def _predict(
+    first: Array, grid: Grid, law: _Law, diffusion: float, times: Array, config: RunConfig, warnings: list[str]
+) -> Array | None:
     """Return the mean-field densities (T, points...) that follow the data's first one under a law.
 
     None, and a warning, for a kernel too wild for the grid: an answer that predicts nothing is still an answer to show.
@@ -204,45 +208,33 @@ def _predict(first: Array, grid: Grid, law: _Law, diffusion: float, times: Array
     start = np.maximum(first, 0.0)
     start = start / (start.sum() * np.prod(grid.spacing))
     try:
-        return solve_mean_field(start, grid, law.kernel.potential, diffusion, times - times[0], external=law.external)
+        return solve_mean_field(
+            start,
+            grid,
+            law.kernel.potential,
+            diffusion,
+            times - times[0],
+            external=law.external,
+            scheme=config.mean_field.scheme,
+            step=config.mean_field.fixed_step,
+        )
     except (InputError, RunError) as error:
         warnings.append(f"no prediction with the {law.name} kernel: {error}")
         return None
 
 
-def _errors(
-    kernel: RadialKernel | None,
-    truth: Array | None,
-    fit: Fit,
-    learnt: LearnedKernel,
-    equations: NormalEquations,
-    diffusion: float,
-    radii: Array,
-    rho: Array,
-) -> dict[str, Any] | None:
-    if kernel is None:
-        return None
-    found: dict[str, Any] = {
-        "kernel_relative_l2": kernel_relative_l2(learnt, kernel, radii, rho),
-        "coefficients": None,
-        "support_correct": None,
-        "cramer_rao_ratio": None,
-    }
-    if truth is not None:
-        true = {name: float(z) for name, z in zip(fit.basis, truth, strict=True) if z != 0.0}
-        found["coefficients"] = coefficient_errors(fit, true)
-        found["support_correct"] = support_correct([fit.basis[k] for k in fit.terms], true)
-        informed = np.einsum("pkk->k", equations.gram) > 0
-        if equations.energy is None and informed[np.flatnonzero(truth)].all():
-            found["cramer_rao_ratio"] = cramer_rao_ratio(equations, fit, true, diffusion)
-    return found
-
-
-def _wasserstein(data: Array, learnt: Array | None, grid: Grid, times: Array) -> dict[str, Any] | None:
+def _wasserstein(data: Array, predicted: list[Array | None], grid: Grid, times: Array) -> dict[str, Any] | None:
+    """W2 of the learnt law's prediction from the data, and from the true law's prediction where it is known."""
+    true, learnt = predicted
     if learnt is None:
         return None
-    values = [wasserstein2(u, v, grid) for u, v in zip(data, learnt, strict=True)]
-    return {"times": times, "values": [v for v, _ in values], "method": values[0][1]}
+    held = _spread(len(times), _LOOKS if len(grid.cells) == 1 else _TRANSPORTED_LOOKS)
+    values, method = wasserstein2_curve(data[held], learnt[held], grid)
+    solutions = None
+    if true is not None:
+        solutions, other = wasserstein2_curve(true[held], learnt[held], grid)
+        method = method if other == method else f"{method}; solutions: {other}"
+    return {"times": times[held], "values": values, "solutions": solutions, "method": method}
 
 
 def _energies(

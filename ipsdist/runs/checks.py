@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ipsdist.config import RunConfig
+from ipsdist.learning.network import network_installed
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
 from ipsdist.numerics.equations.quadrature import panels
+from ipsdist.stages.base import fitted_times
+from ipsdist.stages.network import EXTRA
 from ipsdist.stages.radial import follow, has_radial
 from ipsdist.stages.tracks import sums_directly
 
@@ -30,9 +33,16 @@ def check(config: RunConfig, setup: Setup) -> None:
     _enough(config, setup)
     _ragged(config, setup)
     _density(config, setup)
+    _every(config, setup)
     _diffusion(config, setup)
     _terms(config, setup)
     _projection(config, setup)
+    if config.selection == "breakpoints" and sums_directly(config, setup):
+        rule = "must not be breakpoints where pairs are summed directly: few particles, or some that come and go"
+        raise InputError("fit.selection", rule, f"{setup.particles} particles", 'use "best_subset"')
+    if config.selection == "breakpoints" and config.fit.network == "on" and not network_installed():
+        rule = "needs the packages of neural networks when on"
+        raise InputError("fit.network", rule, "they are not installed", f'{EXTRA}, or use "auto"')
     if config.fit.prediction == "on" and (
         config.form != "action" or config.selection != "best_subset" or setup.dimension > 2
     ):
@@ -44,7 +54,7 @@ def check(config: RunConfig, setup: Setup) -> None:
         rule = "must not be on where pairs are summed directly, which assumes no mean field"
         raise InputError("fit.prediction", rule, f"{setup.particles} particles", 'use "auto", or fit.sums = "mesh"')
     if config.form == "action" and config.fit.quadrature != "auto":
-        panels(setup.slice_times, config.fit.quadrature)
+        panels(fitted_times(config, setup), config.fit.quadrature)
 
 
 def _projection(config: RunConfig, setup: Setup) -> None:
@@ -89,11 +99,28 @@ def _density(config: RunConfig, setup: Setup) -> None:
         raise InputError("density.bandwidth", f"{rule} works in one dimension", f"{setup.dimension} dimensions", fix)
 
 
+def _every(config: RunConfig, setup: Setup) -> None:
+    """Fewer slices are fitted where each was paired by itself, and where some are left to join."""
+    every = config.fit.every
+    if every == 1:
+        return
+    if sums_directly(config, setup):
+        rule = "must be 1 where pairs are summed directly, whose Gram is of all slices"
+        raise InputError("fit.every", rule, every, 'use fit.sums = "mesh"')
+    if follow(config, setup):
+        rule, fix = "must be 1 for terms that were not assembled", "`ipsdist assemble DIR` assembles them"
+        raise InputError("fit.every", rule, every, fix)
+    if len(fitted_times(config, setup)) < 2:
+        rule, fix = "must leave at least two slices", f"at most {setup.slices - 1}"
+        raise InputError("fit.every", rule, f"{every} for {setup.slices} slices", fix)
+
+
 def _diffusion(config: RunConfig, setup: Setup) -> None:
     """sigma^2 that is not given takes some slices to estimate."""
-    if config.estimates_diffusion and setup.slices < _FEWEST_SLICES:
+    slices = len(fitted_times(config, setup))
+    if config.estimates_diffusion and slices < _FEWEST_SLICES:
         rule = f"is estimated from at least {_FEWEST_SLICES} slices only"
-        raise InputError("system.diffusion", rule, f"{setup.slices} slices", "give it (learn: diffusion=)")
+        raise InputError("system.diffusion", rule, f"{slices} slices", "give it (learn: diffusion=)")
 
 
 def _terms(config: RunConfig, setup: Setup) -> None:

@@ -16,7 +16,7 @@ from ipsdist.stages.particles import INPUT_INITIAL, initial_positions
 from ipsdist.stages.tracks import POSITIONS, RAGGED, TIMES, read_ragged
 from ipsdist.storage import Store
 
-__all__ = ["Inputs", "known_digests", "read_inputs", "start_sample", "track_shape", "write_inputs"]
+__all__ = ["Inputs", "file_digests", "known_digests", "read_inputs", "start_sample", "track_shape", "write_inputs"]
 
 Array = npt.NDArray[np.float64]
 
@@ -47,6 +47,14 @@ def read_inputs(config: RunConfig) -> Inputs:
         initial = read_initial(path, config.system_value().particles, config.system.dimension)
         return Inputs(initial=initial, digests={"initial.file": digest(path)})
     return Inputs()
+
+
+def file_digests(config: RunConfig) -> dict[str, str]:
+    """Return the digests of the files that a run names, as `read_inputs` gives them. Raises OSError and InputError."""
+    if config.data.source == "import":
+        return {"data.file": digest(Path(str(config.data.file)))}
+    named = config.initial_law() is None and config.initial.file is not None
+    return {"initial.file": digest(Path(str(config.initial.file)))} if named else {}
 
 
 def track_shape(inputs: Inputs | Store) -> tuple[tuple[float, ...], int, int, bool]:

@@ -17,12 +17,13 @@ from ipsdist.runs.inputs import Inputs, known_digests, read_inputs, write_inputs
 from ipsdist.runs.refit import by_assembly, by_projection
 from ipsdist.runs.report import complete_report
 from ipsdist.runs.setup import prepare, seen_grid, with_grid
+from ipsdist.runs.sharing import take_over
 from ipsdist.runtime.executor import Executor, make_executor
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.stages.base import Stage, complete, setup_of
 from ipsdist.stages.densities import DENSITIES
 from ipsdist.stages.equations import EQUATIONS
-from ipsdist.stages.kernel import KERNEL, load_fit
+from ipsdist.stages.kernel import KERNEL, load_kernel
 from ipsdist.stages.particles import PARTICLES
 from ipsdist.storage import Store, locked
 
@@ -71,6 +72,8 @@ class Options:
     """Called with `Progress` events."""
     draw: bool = True
     """Make figures and page."""
+    donors: tuple[Path, ...] = ()
+    """Directories of other runs; what they have finished of the same fingerprint is taken over, not done again."""
 
 
 def run(
@@ -125,15 +128,16 @@ def _stages(
 ) -> Outcome:
     reused = []
     for stage in STAGES:
+        take_over(stage.name, store, prints[stage.name], options.donors)
         if not complete(stage, store, config, prints[stage.name], executor, options.observe):
             reused.append(stage.name)
         if stage is PARTICLES and config.grid is None:
             store.set_attributes(setup=replace(setup_of(store), grid=seen_grid(store)).to_json())
         if stage.name == upto:
-            kernel = LearnedKernel.from_fit(load_fit(store), config.terms()) if upto == "kernel" else None
+            kernel = load_kernel(store, config) if upto == "kernel" else None
             return Outcome(out, None, kernel, tuple(reused))
     result, done = complete_report(store, config, prints, executor.workers, out, options.draw, options.observe)
-    kernel = LearnedKernel.from_fit(load_fit(store), config.terms())
+    kernel = load_kernel(store, config)
     return Outcome(out, result, kernel, (*reused, "report") if done else tuple(reused))
 
 

@@ -19,6 +19,7 @@ from ipsdist.runs.pipeline import STAGES
 from ipsdist.runs.setup import prepare
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import slice_bytes
+from ipsdist.stages.continuum import solving_bytes
 from ipsdist.stages.equations import FUNCTIONS
 from ipsdist.stages.radial import has_radial
 from ipsdist.stages.tracks import keeps_positions
@@ -31,6 +32,8 @@ _NANOSECONDS = {1: 7.0, 2: 20.0, 3: 60.0}
 _STEP_SECONDS = 1e-4
 _SLICE_SECONDS = {1: 2e-3, 2: 2e-2, 3: 0.5}
 _FIXED_SECONDS = 5.0
+_SOLVING_SECONDS = {1: 2.0, 2: 15.0}
+"""To solve the mean-field equation, on cells that are usual."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,11 @@ def _store_bytes(config: RunConfig, setup: Setup) -> dict[str, int]:
     terms = len(config.assembled()) + len(config.unknowns().fields)
     functions = FUNCTIONS if has_radial(config, setup) else 0
     radial = len(gram_slices(slices)) * functions**2 + 3 * slices * functions
-    positions = slices * 8 * d * setup.particles if keeps_positions(config, setup) else 0
+    positions = (kept + (slices if keeps_positions(config, setup) else 0)) * 8 * d * setup.particles
+    if config.data.source == "mean_field":
+        positions = solving_bytes(setup)
     return {
-        "particles": replicas * (slices * per_slice + kept * 8 * d * setup.particles + positions),
+        "particles": replicas * (slices * per_slice + positions),
         "densities": 8 * slices * math.prod(n + 1 for n in grid.cells),
         "equations": 8 * replicas * (slices * (terms * terms + 3 * terms) + radial),
         "kernel": 8 * terms * terms,
@@ -96,6 +101,8 @@ def _seconds(config: RunConfig, setup: Setup) -> float:
     seconds = _FIXED_SECONDS + slices * _SLICE_SECONDS[d]
     if config.data.source == "import":
         return seconds
+    if config.data.source == "mean_field":
+        return seconds + _SOLVING_SECONDS[d]
     steps = config.times().steps * setup.replicas
     return seconds + steps * (_STEP_SECONDS + 1e-9 * _NANOSECONDS[d] * setup.particles)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ipsdist.config import RunConfig
-from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.report.page import write_report
 from ipsdist.report.result_json import load, to_json
 from ipsdist.runs.assess import assess
@@ -16,7 +15,7 @@ from ipsdist.runs.fingerprints import text_of
 from ipsdist.runs.result import report_data, result_of
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.runtime.threads import single_threaded
-from ipsdist.stages.kernel import load_diffusion, load_fit, load_used_equations
+from ipsdist.stages.kernel import load_diffusion, load_fit, load_kernel, load_used_equations
 from ipsdist.storage import Store, write_whole
 
 __all__ = ["complete_report"]
@@ -56,7 +55,7 @@ def complete_report(
 
 def _write(store: Store, config: RunConfig, workers: int, out: Path, draw: bool) -> dict[str, Any]:
     fit, equations, diffusion = load_fit(store), load_used_equations(store), load_diffusion(store)
-    learnt = LearnedKernel.from_fit(fit, config.terms())
+    learnt = load_kernel(store, config)
     with single_threaded():
         assessment = assess(store, config, fit, learnt, equations, diffusion.value)
     text = to_json(result_of(store, config, fit, learnt, diffusion, assessment, workers))

@@ -17,12 +17,16 @@ from ipsdist.runs.assess import Assessment
 from ipsdist.runs.rows import alternative_rows, term_rows, versions
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.kernel import load_uniform_history
+from ipsdist.stages.network import load_network
 from ipsdist.stages.tracks import units_of
 from ipsdist.storage import Store
 
 __all__ = ["report_data", "result_of"]
 
-_PACKAGES = ("ipsdist", "numpy", "scipy", "numba", "zarr", "dask", "distributed", "sympy", "matplotlib", "POT")
+_PACKAGES = (
+    "ipsdist", "numpy", "scipy", "numba", "zarr", "dask", "distributed", "sympy", "matplotlib", "POT",
+    "jax", "jaxlib", "equinox", "optax",
+)  # fmt: skip
 _STAGES = ("particles", "densities", "equations", "kernel")
 
 
@@ -38,6 +42,7 @@ def result_of(
     """Return result.json as a dictionary (docs/reference.md)."""
     value, lower, upper = assessment.band
     kernel, unknowns = store.record("kernel/done") or {}, config.unknowns()
+    kinds = unknowns.kinds if "runners" not in kernel else ("kernel",) * len(fit.basis)
     errors = assessment.errors or dict.fromkeys(
         ("kernel_relative_l2", "coefficients", "support_correct", "cramer_rao_ratio")
     )
@@ -49,7 +54,7 @@ def result_of(
         "form": config.form,
         "form_reason": kernel.get("form_reason", config.form_reason),
         "selection": fit.selection,
-        "terms": term_rows(fit, unknowns.kinds),
+        "terms": term_rows(fit, kinds),
         "dropped": list(fit.dropped),
         "confounded": kernel["confounded"],
         "noise": kernel["noise"],
@@ -58,9 +63,9 @@ def result_of(
         "kernel": learnt.text,
         "potential": LearnedPotential.from_fit(fit, unknowns).text if unknowns.fields else None,
         "diffusion": {"value": diffusion.value, "standard_error": diffusion.standard_error},
-        "breakpoints": [],
-        "breakpoint_roads": None,
-        "alternatives": alternative_rows(fit),
+        "breakpoints": kernel.get("breakpoints", []),
+        "breakpoint_roads": _roads(store),
+        "alternatives": kernel.get("runners", alternative_rows(fit)),
         "condition": fit.condition,
         "band": {"r": assessment.radii, "value": value, "lower": lower, "upper": upper},
         "units": units_of(store),
@@ -72,7 +77,7 @@ def result_of(
         "data_loss": assessment.data_loss,
         "warnings": [*_warnings(store), *assessment.warnings],
         "history": [asdict(iteration) for iteration in fit.history],
-        "cost": _cost(store),
+        "cost": _cost(store, config),
         "versions": versions(_PACKAGES),
         "device": "cpu",
         "workers": workers,
@@ -107,8 +112,9 @@ def report_data(store: Store, config: RunConfig, fit: Fit, assessment: Assessmen
         energy_data=None if a.energy is None else _array(a.energy["data"]),
         energy_true=None if a.energy is None else _array(a.energy["true"]),
         energy_learnt=None if a.energy is None else _array(a.energy["learnt"]),
-        wasserstein_times=None if distance is None else a.times,
+        wasserstein_times=None if distance is None else _array(distance["times"]),
         wasserstein_values=None if distance is None else _array(distance["values"]),
+        wasserstein_solutions=None if distance is None else _array(distance["solutions"]),
         history=fit.history,
         history_uniform=load_uniform_history(store),
         history_final=final if fit.selection == "two_phase" else None,
@@ -126,6 +132,12 @@ def _nonparametric(assessment: Assessment) -> dict[str, Any] | None:
     curves = {"r": free.radii, "value": free.value, "lower": free.lower, "upper": free.upper}
     everywhere = {"lower": free.lower_everywhere, "upper": free.upper_everywhere}
     return {**curves, "everywhere": everywhere, "degrees_of_freedom": free.degrees_of_freedom}
+
+
+def _roads(store: Store) -> dict[str, Any] | None:
+    """Return how break points were found, the network's curves with them; None where none were sought."""
+    roads = (store.record("kernel/done") or {}).get("breakpoint_roads")
+    return None if roads is None else {**roads, "network": load_network(store)}
 
 
 def _array(values: Any) -> Any:
@@ -163,12 +175,12 @@ def _warnings(store: Store) -> list[str]:
     return found
 
 
-def _cost(store: Store) -> dict[str, Any]:
+def _cost(store: Store, config: RunConfig) -> dict[str, Any]:
     """Wall and CPU seconds of every stage as it was done, whenever that was, and the peak memory of any process."""
     records = {name: store.record(f"{name}/done") or {} for name in _STAGES}
     costs = {name: record["cost"] for name, record in records.items()}
     particles = records["particles"]
-    wall = costs["particles"]["wall_seconds"]
+    wall = 0.0 if config.data.source == "mean_field" else costs["particles"]["wall_seconds"]
     return {
         "wall_seconds": {name: cost["wall_seconds"] for name, cost in costs.items()},
         "cpu_seconds": {name: cost["cpu_seconds"] for name, cost in costs.items()},

@@ -13,12 +13,15 @@ from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.setup import Setup
 from ipsdist.model.system import Grid
+from ipsdist.numerics.densities.continuum import cells_of
+from ipsdist.numerics.densities.law import law_averages
 from ipsdist.numerics.particles.forces import particle_force
 from ipsdist.numerics.particles.mesh_spacing import choose_spacing, data_spacing
 from ipsdist.numerics.particles.stability import largest_step
 from ipsdist.runs.inputs import Inputs, start_sample, track_shape
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import slice_blocks
+from ipsdist.stages.continuum import refuse_step
 from ipsdist.stages.densities import slice_totals
 from ipsdist.storage import Store
 
@@ -33,6 +36,8 @@ _MARGIN = 0.1
 """Of the particles' extent, added on either side."""
 _LOST = 0.01
 """Share of the particles that may start outside the density grid."""
+_MISSED = 1e-3
+"""Share of a law that may lie outside the grid on which its equation is solved."""
 
 Array = npt.NDArray[np.float64]
 
@@ -55,6 +60,8 @@ def prepare(config: RunConfig, inputs: Inputs | Store) -> Setup:
             grid=_grid(config, sample),
             ragged=ragged,
         )
+    if config.data.source == "mean_field":
+        return _of_densities(config, start_sample(config, inputs))
     return _of_simulation(config, start_sample(config, inputs))
 
 
@@ -90,11 +97,7 @@ def _of_simulation(config: RunConfig, sample: Array) -> Setup:
     assert system.kernel is not None
     if config.force.method not in ("auto", "mesh"):
         particle_force(config.force.method, system.kernel, system.potential, system.dimension)
-    cutoffs = [c for c in (config.system.cutoff, config.dictionary.cutoff) if c is not None]
-    cutoff = min(cutoffs) if cutoffs else None
-    spacing = _given(config, sample) or choose_spacing(
-        system.kernel, sample, system.particles, system.dimension, cutoff, system.replicas
-    )
+    spacing = _spacing(config, sample)
     limit = largest_step(system, sample, spacing)
     if times.step > limit:
         fix = f"a step of at most {limit:g} would do"
@@ -108,6 +111,41 @@ def _of_simulation(config: RunConfig, sample: Array) -> Setup:
         force="mesh" if config.force.method == "auto" else config.force.method,
         spacing=spacing,
         grid=_grid(config, sample),
+    )
+
+
+def _of_densities(config: RunConfig, sample: Array) -> Setup:
+    """Return the setup of densities; the statistics of the fit are those of ``system.particles`` particles."""
+    system, times, grid = config.system_value(), config.times(), _grid(config, sample)
+    law = config.initial_law()
+    assert law is not None
+    outside = law_averages(law, cells_of(grid.lower, grid.upper, grid.cells))[1]
+    if config.grid is not None and outside > _MISSED:
+        rule = f"must hold the initial law, at most {_MISSED:.1%} outside: nothing leaves the grid"
+        fix = "widen grid.lower and grid.upper, or leave [grid] out"
+        raise InputError("grid.lower", rule, f"{outside:.1%}", fix)
+    setup = Setup(
+        dimension=system.dimension,
+        particles=system.particles,
+        replicas=1,
+        times=tuple(times.slice_times().tolist()),
+        labelled=False,
+        force=None,
+        spacing=_spacing(config, sample),
+        grid=grid,
+    )
+    refuse_step(config, setup)
+    return setup
+
+
+def _spacing(config: RunConfig, sample: Array) -> float:
+    """Return the spacing of the force mesh for a kernel that is known."""
+    system = config.system_value()
+    assert system.kernel is not None
+    cutoffs = [c for c in (config.system.cutoff, config.dictionary.cutoff) if c is not None]
+    cutoff = min(cutoffs) if cutoffs else None
+    return _given(config, sample) or choose_spacing(
+        system.kernel, sample, system.particles, system.dimension, cutoff, system.replicas
     )
 
 

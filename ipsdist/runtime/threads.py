@@ -1,11 +1,12 @@
-"""BLAS on one thread, so that sums have one order on every machine."""
+"""BLAS and XLA on one thread, so that sums have one order on every machine."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
-__all__ = ["single_threaded"]
+__all__ = ["single_threaded", "single_xla_thread"]
 
 
 @contextlib.contextmanager
@@ -17,3 +18,20 @@ def single_threaded() -> Iterator[None]:
 
     with threadpoolctl.threadpool_limits(limits=1, user_api="blas"):
         yield
+
+
+@contextlib.contextmanager
+def single_xla_thread() -> Iterator[None]:
+    """Let JAX begin on one thread inside the block: XLA shares sums out among its threads, whatever it is told.
+
+    It reads their number once, when its first array is made. In a process that used JAX before, it stays what it was.
+    """
+    before = os.environ.get("NPROC")
+    os.environ["NPROC"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["NPROC"]
+        else:
+            os.environ["NPROC"] = before

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from ipsdist.config import RunConfig
+from ipsdist.learning.breakpoints import BreakFit, break_points
 from ipsdist.learning.choice import TOLERATED, Choice
+from ipsdist.learning.columns import columns_fit
 from ipsdist.learning.panels import PanelSource
 from ipsdist.learning.resolution import fine_terms, fit_resolved, widened
 from ipsdist.learning.subset import best_subset
@@ -20,10 +22,12 @@ from ipsdist.model.fit import Fit, without_last
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.numerics.equations.diffusion import Diffusion
 from ipsdist.numerics.equations.pairings import Pairings
-from ipsdist.stages.base import setup_of
+from ipsdist.stages.base import fitted_times, setup_of
+from ipsdist.stages.breaks import hat_basis, load_hats, pair_step, seeks_breaks
 from ipsdist.stages.drawn import DrawnPanels
 from ipsdist.stages.equations import load_strong
 from ipsdist.stages.joining import equations_of, moment_slope, pairings_of, sigma_squared
+from ipsdist.stages.pieces import break_doubts, fit_of, in_pieces
 from ipsdist.stages.radial import radial_basis, ragged_equations
 from ipsdist.stages.snapshots import bridge, judged
 from ipsdist.stages.tracked import equations_of_tracks, watched
@@ -57,6 +61,9 @@ class Answer:
     noise: dict[str, Any] | None = None
     """What the displacements of tracks say about their noise; None where it was not asked."""
 
+    breaks: BreakFit | None = None
+    """The kernel in pieces, where break points were sought; ``fit`` and ``equations`` are over its pieces."""
+
     sample: NormalEquations | None = None
     """The panels by which the terms were selected, where not all were assembled with all terms."""
 
@@ -77,6 +84,8 @@ def find_answer(store: Store, config: RunConfig) -> Answer:
         if config.fit.assembly == "drawn":
             return _drawn(config, DrawnPanels(store, config), given)
         return _resolved(config, load_strong(store, config), given, None, ())
+    if seeks_breaks(config):
+        return _in_pieces(store, config)
     if watched(config, setup_of(store)):
         return _of_tracks(store, config)
     pairings = pairings_of(store, config)
@@ -145,6 +154,8 @@ def select(config: RunConfig, equations: NormalEquations, diffusion: float) -> F
     fit = config.fit
     if config.selection == "best_subset":
         return best_subset(equations, diffusion, criterion=fit.criterion, max_terms=fit.max_terms)
+    if config.selection == "breakpoints":  # of pieces that stand
+        return columns_fit(equations, diffusion, criterion=fit.criterion)
     return phases(config, equations, diffusion, importance=True)
 
 
@@ -174,6 +185,35 @@ def _of_tracks(store: Store, config: RunConfig) -> Answer:
         factor=found.factor,
         noise=found.noise,
     )
+
+
+def _in_pieces(store: Store, config: RunConfig) -> Answer:
+    """Find break points and terms between them in the equations over hats."""
+    diffusion, terms, basis = sigma_squared(store, config), config.terms(), hat_basis(store)
+    hats, keys = load_hats(store, config, diffusion.value), config.fit
+    found = break_points(
+        hats,
+        basis,
+        terms,
+        diffusion.value,
+        criterion=keys.criterion,
+        max_breaks=keys.max_breaks,
+        resolution=pair_step(store, diffusion.value),
+    )
+    places = tuple(found.places.tolist())
+    equations = in_pieces(hats, basis, terms, places)
+    fit = fit_of(found, equations)
+    told = break_doubts(found, keys.max_breaks)
+    if config.form == "likelihood":
+        return Answer(fit, equations, diffusion, warnings=told, reason=config.form_reason, breaks=found)
+    if diffusion.standard_error is not None:
+        twice = in_pieces(load_hats(store, config, 2.0 * diffusion.value), basis, terms, places)
+        slope = (twice.moment - equations.moment).sum(axis=0) / diffusion.value
+        fit = with_diffusion_error(fit, equations, slope, diffusion.standard_error)
+    choice = judged(config, store, pairings_of(store, config), diffusion.value)
+    error, late = _time_doubts(choice)
+    doubts = (*told, *late)
+    return Answer(fit, equations, diffusion, slice_error=error, warnings=doubts, reason=choice.reason, breaks=found)
 
 
 def _time_doubts(choice: Choice) -> tuple[float | None, tuple[str, ...]]:
@@ -208,8 +248,8 @@ def _bridged(
     choice: Choice,
 ) -> Answer | None:
     """Let a prediction carry the integrals, for the terms that particles do not outrun between two slices."""
-    setup, unknowns = setup_of(store), config.unknowns()
-    length = float(np.sqrt(diffusion.value * np.diff(setup.slice_times).max()))
+    unknowns = config.unknowns()
+    length = float(np.sqrt(diffusion.value * np.diff(fitted_times(config, setup_of(store))).max()))
     fine = fine_terms(unknowns.dictionary, radial_basis(store).reach, length)
     kept = [k for k in range(len(unknowns)) if k not in fine]
     if len(fine) == len(unknowns.dictionary):

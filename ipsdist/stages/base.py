@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import RunError
 from ipsdist.model.setup import Setup
@@ -19,7 +22,9 @@ from ipsdist.runtime.executor import Executor
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.storage import Store
 
-__all__ = ["Stage", "Task", "committed", "complete", "measured", "no_answer", "nothing_shared", "setup_of"]
+__all__ = [
+    "Stage", "Task", "committed", "complete", "fitted_times", "measured", "no_answer", "nothing_shared", "setup_of",
+]  # fmt: skip
 
 Tick = Callable[[float], None]
 Payload = dict[str, Any]
@@ -42,6 +47,8 @@ class Task:
     """Units of work, for progress and plan."""
     bytes: int
     """Upper bound of the memory that the task's arrays take."""
+    unit: str | None = None
+    """What the work is counted in, where that is not the unit of the stage."""
 
     @property
     def record(self) -> str:
@@ -77,6 +84,11 @@ def setup_of(store: Store) -> Setup:
     return Setup.from_json(store.attributes["setup"])
 
 
+def fitted_times(config: RunConfig, setup: Setup) -> npt.NDArray[np.float64]:
+    """Return the times of the slices that are fitted, every ``fit.every``-th one."""
+    return setup.slice_times[:: config.fit.every]
+
+
 def complete(
     stage: Stage, store: Store, config: RunConfig, fingerprint: str, executor: Executor, observe: Observer
 ) -> bool:
@@ -91,10 +103,10 @@ def complete(
     if done is not None or (begun is not None and begun["fingerprint"] != fingerprint):
         store.discard(stage.name)
         begun = None
+    clock = _Clock()
     if begun is None:
         stage.prepare(store, config)
         store.commit(f"{stage.name}/begun", {"fingerprint": fingerprint})
-    clock = _Clock()
     tasks = list(stage.tasks(config, setup_of(store), str(store.path), fingerprint))
     payloads = _run_tasks(stage, store, tasks, executor, observe)
     answer = stage.finish(store, config, payloads)
@@ -114,12 +126,13 @@ def _run_tasks(stage: Stage, store: Store, tasks: list[Task], executor: Executor
     pending = [k for k in range(len(tasks)) if k not in payloads]
     total = sum(t.work for t in tasks)
     share = {k: (tasks[k].work if k in payloads else 0.0) for k in range(len(tasks))}
+    unit = next((t.unit for t in tasks if t.unit is not None), stage.unit)
 
     def ticked(position: int, units: float) -> None:
         share[pending[position]] = units
-        observe(Progress(stage.name, sum(share.values()), total, stage.unit))
+        observe(Progress(stage.name, sum(share.values()), total, unit))
 
-    observe(Progress(stage.name, sum(share.values()), total, stage.unit))
+    observe(Progress(stage.name, sum(share.values()), total, unit))
     for position, payload in executor.run(stage.do, [tasks[k] for k in pending], stage=stage.name, observe=ticked):
         payloads[pending[position]] = payload
         ticked(position, tasks[pending[position]].work)

@@ -106,6 +106,8 @@ def save_block(
     counts = [d.particles for d in deposits]
     particles = counts[0] if len(set(counts)) == 1 else counts
     payload = {**placed, "particles": particles, "fingerprint": fingerprint}
+    if deposits[0].worth != 1.0:
+        payload["worth"] = deposits[0].worth
     store.commit(block_record(replica, block), payload)
 
 
@@ -133,9 +135,10 @@ def load_block(store: Store, replica: int, block: Block, *, flux: bool = True) -
     """Read the deposits of a block, one per slice; ``flux=False`` leaves the displacements out."""
     group = block_group(replica, block)
     count, products = store.read(f"{group}/count"), store.read(f"{group}/products")
-    mesh, particles = block_mesh(store, replica, block), _placed(store, replica, block)["particles"]
+    mesh, placed = block_mesh(store, replica, block), _placed(store, replica, block)
+    particles, worth = placed["particles"], placed.get("worth", 1.0)
     counts = particles if isinstance(particles, list) else [particles] * len(count)
-    slices = [Deposits(mesh, n, c, p) for n, c, p in zip(counts, count, products, strict=True)]
+    slices = [Deposits(mesh, n, c, p, worth=worth) for n, c, p in zip(counts, count, products, strict=True)]
     if not flux or not store.exists(f"{group}/flux"):
         return slices
     moved = zip(slices, store.read(f"{group}/flux"), store.read(f"{group}/squared_move"), strict=True)

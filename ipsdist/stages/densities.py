@@ -1,4 +1,4 @@
-"""Densities: the counts of all replicas of a slice added, then smoothed onto the grid."""
+"""Densities: the counts of all replicas of a slice added, then smoothed onto the grid; solved ones are only copied."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ipsdist.model.unknowns import AXES
 from ipsdist.numerics.densities.estimate import estimate_density
 from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer, setup_of
 from ipsdist.stages.blocks import common_mesh, load_block, slice_blocks
+from ipsdist.stages.continuum import read_densities
 from ipsdist.storage import Store
 
 __all__ = ["DENSITIES", "slice_totals"]
@@ -46,6 +47,9 @@ def estimate_block(store: Store, task: Task, tick: Tick) -> Payload:
     grid, slices = setup.grid, setup.slices
     d = len(grid.cells)
     block = slice_blocks(slices, d)[task.index[0]]
+    if config.data.source == "mean_field":
+        store.write_region("densities/density", block.first, read_densities(store, config, block, grid))
+        return {}
     estimates = []
     for done, total in enumerate(slice_totals(store, setup.replicas, slices, d, block.number), start=1):
         estimates.append(estimate_density(total, grid, config.density.bandwidth, config.density.bandwidth_factor))

@@ -18,6 +18,7 @@ from ipsdist.numerics.equations.pairings import Pairings, pair_slice, stack
 from ipsdist.numerics.equations.tables import PairTables, pair_tables
 from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer, setup_of
 from ipsdist.stages.blocks import Block, expected_nodes, load_block, slice_blocks, slice_bytes
+from ipsdist.stages.breaks import hat_count, make_hats, pair_hats, seeks_breaks
 from ipsdist.stages.outside import make_tests, outside_tables
 from ipsdist.stages.radial import has_radial, make_basis, pair_block
 from ipsdist.stages.tracks import sums_directly
@@ -33,6 +34,7 @@ _PARTS = ("gram", "energy", "laplacian", "work")
 def _prepare(store: Store, config: RunConfig) -> None:
     """Choose radial basis and test functions, which all tasks share."""
     make_basis(store, config)
+    make_hats(store, config)
     make_tests(store, config)
 
 
@@ -50,16 +52,24 @@ def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Seq
 
 
 def _blocks(config: RunConfig, setup: Setup) -> list[Block]:
-    """Return the blocks that make equations; the panels of the strong form begin at every slice but the last."""
+    """Return the blocks that make equations; the panels of the strong form begin at every fitted slice but the last."""
     blocks = slice_blocks(setup.slices, setup.dimension)
-    return [b for b in blocks if b.first < setup.slices - 1] if config.form == "strong" else blocks
+    return [b for b in blocks if len(_joined(config, setup, b)) > 1] if config.form == "strong" else blocks
+
+
+def _joined(config: RunConfig, setup: Setup, block: Block) -> range:
+    """Return the slices that the strong form's panels of a block join: the fitted ones in it, and the one after."""
+    every = config.fit.every
+    first = -(-block.first // every) * every
+    after = first + len(range(first, block.stop, every)) * every
+    return range(first, min(after + 1, setup.slices), every)
 
 
 def _table_bytes(config: RunConfig, setup: Setup) -> int:
     """Bound the tables of the dictionary, which are padded to twice the mesh an axis, and their products on it."""
     terms, d = len(config.assembled()), setup.dimension
     padded = (1 << d) * expected_nodes(setup)
-    functions = FUNCTIONS if has_radial(config, setup) else 0
+    functions = (FUNCTIONS if has_radial(config, setup) else 0) + hat_count(config, setup)
     return 8 * (terms * (2 * d + 4) + 2 * functions * (2 * d + 2)) * padded
 
 
@@ -87,6 +97,8 @@ def _pair_block(store: Store, task: Task, tick: Tick) -> None:
         tick(len(parts))
     if has_radial(config, setup):
         pair_block(store, config, replica, block, slices)
+    if seeks_breaks(config):
+        pair_hats(store, config, replica, block, slices)
     whole = stack(parts)
     dims = {"gram": ("slice", "term", "other_term")}
     for name in _PARTS:
@@ -106,11 +118,10 @@ def _group(replica: int, block: Block) -> str:
 def _strong_block(store: Store, task: Task) -> None:
     config, setup, number = task.config, setup_of(store), task.index[1]
     block = slice_blocks(setup.slices, setup.dimension)[number]
-    until = min(block.stop + 1, setup.slices)
-    times = setup.slice_times
+    slices = _joined(config, setup, block)
     equations = strong_equations(
-        store.read("densities/density", slice(block.first, until)),
-        times[block.first : until],
+        store.read("densities/density", slice(slices[0], slices[-1] + 1))[:: slices.step],
+        setup.slice_times[slices.start : slices.stop : slices.step],
         setup.grid,
         config.unknowns(),
         float(config.system.diffusion or 0.0),
@@ -164,10 +175,13 @@ def _keys(config: RunConfig) -> Mapping[str, Any]:
     keys: dict[str, Any] = {"dictionary": dictionary, "potential": known}
     if config.form == "strong":
         drawn = {"assembly": "drawn"} if config.fit.assembly == "drawn" else {}
-        return {**keys, **drawn, "form": "strong", "diffusion": config.system.diffusion}
+        thinned = {"every": config.fit.every} if config.fit.every > 1 else {}
+        return {**keys, **drawn, **thinned, "form": "strong", "diffusion": config.system.diffusion}
     if config.form != "weak" and config.fit.sums != "mesh" and config.data.source == "import":
         # Direct sums count pairs at contact over a length that a given sigma^2 sets; simulated ones have it fixed.
         keys["diffusion"] = config.system.diffusion
+    if seeks_breaks(config):  # Grams over hats are added up by the time rule
+        keys["hats"] = {"form": config.form, "quadrature": config.fit.quadrature}
     return {**keys, "form": "weak" if config.form == "weak" else "pairs", "sums": config.fit.sums}
 
 

@@ -15,7 +15,7 @@ from ipsdist.numerics.equations.forms.action import action_equations
 from ipsdist.numerics.equations.forms.likelihood import likelihood_equations
 from ipsdist.numerics.equations.forms.weak import weak_equations
 from ipsdist.numerics.equations.pairings import Pairings
-from ipsdist.stages.base import setup_of
+from ipsdist.stages.base import fitted_times, setup_of
 from ipsdist.stages.blocks import TWO_APART, block_group, slice_blocks
 from ipsdist.stages.equations import load_pairings
 from ipsdist.stages.outside import tests_of
@@ -27,10 +27,12 @@ __all__ = ["equations_of", "moment_slope", "pairings_of", "sigma_squared"]
 
 
 def pairings_of(store: Store, config: RunConfig) -> list[Pairings]:
-    """Return the pairings of every replica with the dictionary, by way of the radial basis if it was not assembled."""
-    if follow(config, setup_of(store)):
-        return load_projected(store, config)
-    return load_pairings(store)
+    """Return the pairings of every replica with the dictionary, by way of the radial basis if it was not assembled.
+
+    They are those of every ``fit.every``-th slice: a slice is paired by itself, so that nothing is assembled anew.
+    """
+    found = load_projected(store, config) if follow(config, setup_of(store)) else load_pairings(store)
+    return [pairings.every(config.fit.every) for pairings in found]
 
 
 def sigma_squared(store: Store, config: RunConfig) -> Diffusion:
@@ -68,17 +70,14 @@ def equations_of(
     ``diffusion`` None, which the weak form takes, makes sigma^2 one more unknown.
     """
     setup, names = setup_of(store), config.unknowns().names
-    times, n = setup.slice_times, setup.particles
+    times, n = fitted_times(config, setup), setup.particles
     if config.form == "likelihood":
         return joined([likelihood_equations(p, times, basis=names, particles=n) for p in pairings])
     rule = rule_of(config, times)
     if config.form == "weak":
-        tests = len(tests_of(store, config))
-        weak = [
-            weak_equations(p, times, basis=names, tests=tests, diffusion=diffusion, quadrature=rule, particles=n)
-            for p in pairings
-        ]
-        return joined(weak)
+        told: dict[str, Any] = {"basis": names, "tests": len(tests_of(store, config)), "particles": n}
+        told["scatter"] = config.data.source != "mean_field"
+        return joined([weak_equations(p, times, diffusion=diffusion, quadrature=rule, **told) for p in pairings])
     if diffusion is None:
         raise ValueError("only the weak form learns sigma^2 with the rest")
     return joined(

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from ipsdist.config import RunConfig
+from ipsdist.learning.breakpoints import BreakFit
+from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.fit import Candidate, Fit, Iteration
+from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.numerics.equations.diffusion import Diffusion
 from ipsdist.runtime.threads import single_threaded
@@ -17,10 +20,15 @@ from ipsdist.stages.answer import find_answer, phases
 from ipsdist.stages.base import Payload, Stage, Task, Tick, nothing_shared
 from ipsdist.stages.doubts import doubts
 from ipsdist.stages.equations import read_equations, write_equations
+from ipsdist.stages.network import network_road
+from ipsdist.stages.pieces import on_pieces, road_of, runner_rows
 from ipsdist.stages.radial import unheld
 from ipsdist.storage import Store
 
-__all__ = ["KERNEL", "load_diffusion", "load_fit", "load_uniform_history", "load_used_equations"]
+__all__ = [
+    "KERNEL", "load_dictionary", "load_diffusion", "load_fit", "load_kernel", "load_places",
+    "load_uniform_history", "load_used_equations",
+]  # fmt: skip
 
 _EQUATIONS = "kernel/equations"
 
@@ -45,6 +53,7 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
         if config.fit.assembly == "whole":  # even draws would assemble other slices, for nothing but a figure
             uniform = phases(config, equations, diffusion.value, importance=False).history
         told = doubts(config, found)
+        road = network_road(store, config, diffusion.value) if found.breaks is not None else None
     write_equations(store, _EQUATIONS, equations)
     store.write("kernel/coefficients", fit.coefficients, dims=("kept",))
     store.write("kernel/covariance", fit.covariance, dims=("kept", "other_kept"))
@@ -58,7 +67,7 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
         "bridged": found.bridged,
         "slice_error": found.slice_error,
         "warnings": [*found.warnings, *unheld(store, config)],
-        "form_reason": found.reason or config.form_reason,
+        "form_reason": (found.reason or config.form_reason) + _whose_errors(config),
         "settled": found.settled,
         "factor": found.factor,
         "noise": found.noise,
@@ -70,9 +79,46 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
         "condition": fit.condition,
         "selection": fit.selection,
         "alternatives": [asdict(a) for a in fit.alternatives],
+        **_breaks(config, found.breaks, road),
         "history": [asdict(i) for i in history],
         "history_uniform": [asdict(i) for i in uniform],
     }
+
+
+def _breaks(config: RunConfig, found: BreakFit | None, network: Payload | None) -> Payload:
+    """Return what the record says of break points: where they are, how they were found, and the other numbers."""
+    if found is None:
+        return {}
+    rows = zip(found.places.tolist(), found.intervals.tolist(), strict=True)
+    return {
+        "breakpoints": [{"place": place, "interval95": interval} for place, interval in rows],
+        "breakpoint_roads": {"profile": road_of(found), "network": network},
+        "runners": runner_rows(found, config.terms()),
+    }
+
+
+def load_dictionary(store: Store, config: RunConfig) -> Dictionary:
+    """Return the terms that the fit's columns are: those of the run file, on every piece where it found pieces."""
+    return on_pieces(config.terms(), load_places(store))
+
+
+def load_places(store: Store) -> tuple[float, ...]:
+    """Read the break points; none where none were sought."""
+    record = store.record("kernel/done") or {}
+    return tuple(row["place"] for row in record.get("breakpoints", ()))
+
+
+def load_kernel(store: Store, config: RunConfig) -> LearnedKernel:
+    """Return the kernel that a run learnt."""
+    return LearnedKernel.from_fit(load_fit(store), load_dictionary(store, config))
+
+
+def _whose_errors(config: RunConfig) -> str:
+    """Say what standard errors mean where the data have no chance in them."""
+    if config.data.source != "mean_field":
+        return ""
+    count = config.system.particles
+    return f"; solved densities have no sampling error, and the errors shown are those that {count} particles have"
 
 
 def load_used_equations(store: Store) -> NormalEquations:
@@ -117,7 +163,7 @@ def _iterations(records: Sequence[dict[str, Any]]) -> tuple[Iteration, ...]:
 
 def _keys(config: RunConfig) -> Payload:
     """Return what the answer depends on; the prediction that bridges distant slices is solved on the density grid."""
-    values = config.values("fit", "grid", "dictionary", "system.diffusion")
+    values = config.values("fit", "grid", "dictionary", "mean_field", "system.diffusion")
     values["fit"] = {**values["fit"], "sampled_fraction": config.fit.share}
     return {**values, "form": config.form, "seed": config.run.seed}
 

@@ -17,8 +17,9 @@ from ipsdist.model.system import FromArray, InitialLaw
 from ipsdist.numerics.densities.deposit import deposit, deposit_flux
 from ipsdist.numerics.particles.initial import sample
 from ipsdist.numerics.particles.stepping import State, Stepper
-from ipsdist.stages.base import Payload, Stage, Task, Tick, committed, measured, no_answer, nothing_shared, setup_of
+from ipsdist.stages.base import Payload, Stage, Task, Tick, committed, measured, no_answer, setup_of
 from ipsdist.stages.blocks import Block, block_group, block_record, save_block, slice_blocks, slice_bytes
+from ipsdist.stages.continuum import prepare_cells, solve_densities, solving_bytes
 from ipsdist.stages.tracks import POSITIONS, keeps_positions, read_ragged
 from ipsdist.storage import Store
 
@@ -61,6 +62,9 @@ def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Seq
             Task(store, "particles", f"replica-0.read-{b.number}", fingerprint, config, (b.number,), n * len(b), size)
             for b in blocks
         ]
+    if config.data.source == "mean_field":
+        work, size = float(setup.slices), solving_bytes(setup)
+        return [Task(store, "particles", "replica-0", fingerprint, config, (0,), work, size, "slices")]
     steps = config.times().steps
     # Positions now, at the last slices and on their way, a block of deposits twice while it is joined.
     size = 6 * 8 * n * d + 2 * len(slice_blocks(setup.slices, d)[0]) * slice_bytes(setup)
@@ -72,9 +76,11 @@ def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Seq
 
 @measured
 def make_particles(store: Store, task: Task, tick: Tick) -> Payload:
-    """Do one task: step a whole replica, or deposit one block of slices that others made."""
+    """Do one task: step a whole replica, solve the mean-field equation, or deposit a block that others made."""
     if task.config.data.source == "import":
         return _read_block(store, task)
+    if task.config.data.source == "mean_field":
+        return solve_densities(store, task, tick)
     return _step_replica(store, task, tick)
 
 
@@ -269,6 +275,9 @@ def _keys(config: RunConfig) -> Mapping[str, Any]:
     if config.data.source == "import":
         return config.values("data.source", "data.labelled", "force", "system.dimension", "dictionary.cutoff")
     law = ("initial.mixture", "initial.uniform", "initial.ring")
+    if config.data.source == "mean_field":
+        solved = ("data.source", "data.times", "data.slices", "grid", "mean_field", "force", "dictionary.cutoff")
+        return config.values("system", "time", *law, *solved, "run.seed", "run.precision")
     # The mesh spacing resolves the cut-off of the dictionary too.
     data = ("data.source", "data.labelled", "data.times", "data.slices", "dictionary.cutoff")
     positions = {"positions": config.fit.sums == "direct"}
@@ -280,7 +289,7 @@ PARTICLES = Stage(
     unit="particle-steps",
     needs=lambda config: (),
     keys=_keys,
-    prepare=nothing_shared,
+    prepare=prepare_cells,
     tasks=_tasks,
     do=make_particles,
     finish=no_answer,

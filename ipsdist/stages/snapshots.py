@@ -31,8 +31,9 @@ from ipsdist.numerics.equations.control_variate import (
     model_times,
 )
 from ipsdist.numerics.equations.pairings import Pairings
-from ipsdist.stages.base import setup_of
+from ipsdist.stages.base import fitted_times, setup_of
 from ipsdist.stages.blocks import slice_blocks
+from ipsdist.stages.continuum import first_density
 from ipsdist.stages.densities import slice_totals
 from ipsdist.stages.outside import Outside
 from ipsdist.stages.tracks import sums_directly
@@ -70,6 +71,7 @@ def judged(config: RunConfig, store: Store, pairings: Sequence[Pairings], diffus
     ``pairings`` are those of every replica; they add, and so does what the rule makes of them.
     """
     setup = setup_of(store)
+    times = fitted_times(config, setup)
     together = Pairings(*(sum(getattr(p, name) for p in pairings) for name in _PARTS))
     told: dict[str, Any] = {
         "basis": config.unknowns().names,
@@ -78,11 +80,11 @@ def judged(config: RunConfig, store: Store, pairings: Sequence[Pairings], diffus
         "criterion": config.fit.criterion,
         "max_terms": config.fit.max_terms,
     }
-    rule = rule_of(config, setup.slice_times)
+    rule = rule_of(config, times)
     if config.fit.quadrature == "auto":
-        choice = choose_form(together, setup.slice_times, labelled=setup.labelled, **told)
+        choice = choose_form(together, times, labelled=setup.labelled, **told)
     else:
-        error = time_error(together, setup.slice_times, rule, **told)
+        error = time_error(together, times, rule, **told)
         choice = Choice("action", rule, not error <= TOLERATED, error, f"action form by {rule}, as fit.quadrature says")
     mean_field = setup.dimension in _PREDICTED and not sums_directly(config, setup)
     able = mean_field and config.selection == "best_subset"
@@ -132,15 +134,24 @@ def _predictor(
     setup, known = setup_of(store), config.known()
     outside = [f.potential for f in unknowns.fields] + ([] if known is None else [known])
     grid = _model_grid(store, setup)
-    first = slice_totals(store, setup.replicas, setup.slices, setup.dimension, 0)[0]
-    start = starting_density(first.density_weights(), first.mesh, first.particles, grid)
-    fine, tables = model_times(setup.slice_times), model_tables(unknowns.dictionary, grid, outside)
+    start = _starting(store, config, setup, grid)
+    times = fitted_times(config, setup)
+    fine, tables = model_times(times), model_tables(unknowns.dictionary, grid, outside)
 
     def predict(fit: Fit) -> NormalEquations:
         kernel = LearnedKernel.from_fit(fit, unknowns.dictionary)
         external = Outside(known, LearnedPotential.from_fit(fit, unknowns)) if outside else None
         try:
-            densities = solve_mean_field(start, grid, kernel.potential, diffusion, fine - fine[0], external=external)
+            densities = solve_mean_field(
+                start,
+                grid,
+                kernel.potential,
+                diffusion,
+                fine - fine[0],
+                external=external,
+                scheme=config.mean_field.scheme,
+                step=config.mean_field.fixed_step,
+            )
         except InputError as error:
             raise RunError(str(error)) from error
         model = model_pairings(densities, fine, tables, setup.particles)
@@ -150,7 +161,7 @@ def _predictor(
             [
                 controlled_action_equations(
                     replica,
-                    setup.slice_times,
+                    times,
                     model,
                     z,
                     basis=unknowns.names,
@@ -163,6 +174,14 @@ def _predictor(
         )
 
     return predict
+
+
+def _starting(store: Store, config: RunConfig, setup: Setup, grid: Grid) -> npt.NDArray[np.float64]:
+    """Return the density of the first slice at the points of a grid, not negative, of mass 1."""
+    if config.data.source == "mean_field":
+        return first_density(store, config, grid)
+    first = slice_totals(store, setup.replicas, setup.slices, setup.dimension, 0)[0]
+    return starting_density(first.density_weights(), first.mesh, first.particles, grid)
 
 
 def joined(replicas: list[NormalEquations]) -> NormalEquations:

@@ -51,14 +51,14 @@ def few(setup: Setup) -> bool:
 
 def sums_directly(config: RunConfig, setup: Setup) -> bool:
     """Tell whether the equations sum over pairs particle by particle instead of on the force mesh."""
-    if config.form not in ("action", "likelihood"):
+    if config.form not in ("action", "likelihood") or config.data.source == "mean_field":
         return False
     return setup.ragged or config.fit.sums == "direct" or (config.fit.sums == "auto" and few(setup))
 
 
 def keeps_positions(config: RunConfig, setup: Setup) -> bool:
     """Tell whether a simulation leaves the positions of all slices in the store."""
-    return few(setup) or config.fit.sums == "direct"
+    return config.data.source != "mean_field" and (few(setup) or config.fit.sums == "direct")
 
 
 def slice_positions(store: Store, config: RunConfig, replica: int, first: int, stop: int) -> npt.NDArray[np.float64]:

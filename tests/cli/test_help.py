@@ -12,7 +12,7 @@ import pytest
 
 from ipsdist.cli.app import main
 
-COMMANDS = ["run", "simulate", "estimate", "assemble", "fit", "report", "pool", "plan", "info", "cases"]
+COMMANDS = ["run", "simulate", "estimate", "assemble", "fit", "report", "pool", "study", "plan", "info", "cases"]
 
 
 def test_help_costs_less_than_a_cpu_second() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipsdist.learning.wasserstein import data_loss, wasserstein2
+from ipsdist.learning.wasserstein import data_loss, wasserstein2, wasserstein2_curve
 from ipsdist.model.errors import InputError
 from ipsdist.model.system import Grid
 
@@ -67,10 +67,29 @@ def test_distance_is_a_metric_on_scale_and_order():
     ("mean", "deviation"), [(0.001, 0.7), (0.5, 0.7), (0.0, 0.71), (0.0, 0.7002), (0.3, 0.5), (2.0, 0.3)]
 )
 def test_normals_in_the_plane(mean, deviation):
-    """The debiased Sinkhorn divergence is within 0.3 per cent of the closed form, far below a cell as well."""
-    value, method = wasserstein2(round_normal(0.0, 0.7), round_normal(mean, deviation), PLANE)
-    assert method.startswith("debiased_sinkhorn(")
-    assert value == pytest.approx(np.sqrt(mean**2 + 2 * (deviation - 0.7) ** 2), rel=3e-3)
+    """Within 0.3 per cent of the closed form, far below a cell as well; the road follows the distance."""
+    u, v = round_normal(0.0, 0.7), round_normal(mean, deviation)
+    value, method = wasserstein2(u, v, PLANE)
+    known = np.sqrt(mean**2 + 2 * (deviation - 0.7) ** 2)
+    assert value == pytest.approx(known, rel=3e-3)
+    assert method.partition("(")[0] == ("sobolev" if known < 0.1 else "debiased_sinkhorn")
+    for name in ("sobolev", "sinkhorn") if known < 0.1 else ("sinkhorn",):  # each checks the other
+        assert wasserstein2(u, v, PLANE, name)[0] == pytest.approx(known, rel=3e-3)
+
+
+def test_roads_meet_on_noisy_densities():
+    """A density of 20 000 points against a smooth one: the roads differ by less than 0.5 %, and both are taken."""
+    rng = np.random.default_rng(4)
+    grid = Grid((-4.0, -4.0), (4.0, 4.0), (80, 80))
+    points = rng.normal(0.0, 0.65, size=(20_000, 2, 1))
+    u = np.einsum("nx,ny->xy", *(np.exp(-0.5 * ((z - points[:, k]) / 0.2) ** 2) for k, z in enumerate(grid.axes())))
+    roads = set()
+    for mean in (0.05, 0.1, 0.3):
+        v = round_normal(mean, np.hypot(0.65, 0.2), grid)
+        small, large = (wasserstein2(u, v, grid, name)[0] for name in ("sobolev", "sinkhorn"))
+        assert small == pytest.approx(large, rel=5e-3)
+        roads.add(wasserstein2(u, v, grid)[1].partition("(")[0])
+    assert roads == {"sobolev", "debiased_sinkhorn"}
 
 
 def test_plane_against_pot():
@@ -98,7 +117,26 @@ def test_far_apart_in_the_plane():
     grid = Grid((-80.0, -4.0), (80.0, 4.0), (160, 8))
     value, method = wasserstein2(round_normal(-70.0, 1.5, grid), round_normal(70.0, 1.5, grid), grid)
     assert value == pytest.approx(140.0, rel=1e-3)
-    assert float(method.split("(")[1][:-1]) == 32.0
+    assert float(method.split("(")[1][:-1]) == 64.0
+
+
+def test_little_mass_across_empty_space_says_so():
+    """A few in 100 000 between clouds far apart: the turns do not suffice, and the label tells."""
+    u, v = ((1 + e) * round_normal(-2.5, 0.3) + (1 - e) * round_normal(2.5, 0.3) for e in (0.0, 1e-4))
+    value, method = wasserstein2(u, v, PLANE)
+    assert method.endswith(", not settled)")
+    assert value < 5 * np.sqrt(0.5e-4)
+
+
+def test_curve_counts_the_roads():
+    """Equal starts are at distance 0; the method is the one of all times, or tells how often each was taken."""
+    us = [round_normal(0.0, 0.7)] * 3
+    vs = [us[0], round_normal(0.01, 0.7), round_normal(1.0, 0.7)]
+    values, method = wasserstein2_curve(us, vs, PLANE)
+    assert values[0] == 0.0
+    assert values[1:] == pytest.approx([0.01, 1.0], rel=1e-3)
+    assert method == "sobolev at 2 times, debiased_sinkhorn at 1 times"
+    assert wasserstein2_curve(us[:2], vs[:2], PLANE)[1] == "sobolev"
 
 
 def test_data_loss():
@@ -111,7 +149,7 @@ def test_refusals():
     u = np.ones(321)
     with pytest.raises(InputError) as caught:
         wasserstein2(u, u, LINE, "sliced")
-    assert str(caught.value) == "`method` must be one of auto, emd; got 'sliced'"
+    assert str(caught.value) == "`method` must be one of auto, sobolev, sinkhorn, emd; got 'sliced'"
     with pytest.raises(InputError, match=r"`v` must be a density on the grid \(321,\); got \(3,\)"):
         wasserstein2(u, np.ones(3), LINE)
     with pytest.raises(InputError, match=r"`u` must be finite with a positive mass; got the sum 0\.0"):

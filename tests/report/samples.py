@@ -65,7 +65,12 @@ def sample_result(**changes: Any) -> dict[str, Any]:
             "support_correct": True,
             "cramer_rao_ratio": {"r**2": 0.267},
         },
-        "wasserstein2": {"times": times.tolist(), "values": (0.004 + 0.006 * times).tolist(), "method": "quantiles"},
+        "wasserstein2": {
+            "times": times.tolist(),
+            "values": (0.004 + 0.006 * times).tolist(),
+            "solutions": (5e-4 * times).tolist(),
+            "method": "quantiles",
+        },
         "free_energy": {
             "times": times.tolist(),
             "data": energy.tolist(),
@@ -140,6 +145,7 @@ def sample_data(**changes: Any) -> ReportData:
         energy_learnt=energy + 0.001,
         wasserstein_times=energy_times,
         wasserstein_values=0.004 + 0.006 * energy_times,
+        wasserstein_solutions=5e-4 * energy_times,
         history=sample_history(),
         history_uniform=sample_history(12, importance=False),
         history_final=np.array([0, 0, 3.004, 0, 0, 0, 0, 0.0]),
@@ -160,6 +166,6 @@ def sample_plane(dimension: int = 2) -> ReportData:
     return sample_data(
         grid=axes, times=times, density_data=density, density_true=None, density_learnt=None,
         kernel_true=None, truth=None, energy_true=None, energy_learnt=None,
-        wasserstein_times=None, wasserstein_values=None,
+        wasserstein_times=None, wasserstein_values=None, wasserstein_solutions=None,
         history=(), history_uniform=(), history_final=None,
     )  # fmt: skip

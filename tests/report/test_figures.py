@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from ipsdist.report.figures import FIGURE_NAMES, draw
+from ipsdist.report.figures.density import snapshots
+from ipsdist.report.figures.style import styled
 from tests.report.samples import normal, sample_data, sample_history, sample_plane, sample_result
 
 
@@ -24,10 +26,21 @@ def by_name(pictures):
     return {picture.name: picture for picture in pictures}
 
 
+def shown(data):
+    """Return the snapshots of a run."""
+    with styled():
+        return snapshots(data)
+
+
+def pixels(picture):
+    """Return the colours of a picture (rows, columns, 3), signed."""
+    return np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB"), dtype=int)
+
+
 def test_full_run_has_every_figure(drawn):
     """A run with truth, prediction and history has all figures of one dimension and leaves none out."""
     pictures, missing = drawn
-    assert [p.name for p in pictures] == [name for name in FIGURE_NAMES if name != "density_snapshots"]
+    assert [p.name for p in pictures] == [name for name in FIGURE_NAMES if "snapshots" not in name and name != "break_points"]
     assert missing == []
 
 
@@ -64,7 +77,8 @@ def test_alt_texts_hold_the_numbers(drawn):
     """The description of a figure says its main numbers."""
     pictures = by_name(drawn[0])
     assert "r**2 3.003 ± 0.012 (true 3)" in pictures["coefficients"].alt
-    assert "at most 0.01 at time 1" in pictures["wasserstein"].alt
+    assert "From the data: 0.004 at the start, 0.01 at the end, at most 0.01" in pictures["wasserstein"].alt
+    assert "prediction: 0 at the start, 0.0005 at the end, at most 0.0005 at time 1" in pictures["wasserstein"].alt
     assert "0.078, at r = 5" in pictures["kernel"].alt  # 0.00312 * 25
     assert all(len(picture.alt) > 60 for picture in pictures.values())
 
@@ -103,19 +117,68 @@ def test_plane_and_space(dimension):
     data = sample_plane(dimension)
     picture = by_name(draw(sample_result(), data)[0])["density_snapshots"]
     assert [row[1] for row in picture.rows] == [float(u.max()) for u in data.density_data]
-    assert ("third axis" in picture.caption) == (dimension == 3)
+    assert ("summed over z" in picture.caption) == (dimension == 3)
+
+
+def test_space_is_also_seen_from_the_side():
+    """Three dimensions have a second view, x against z, whose colours are those of the sum over y."""
+    data = sample_plane(3)
+    side = by_name(draw(sample_result(), data)[0])["density_snapshots_side"]
+    assert "summed over y" in side.caption
+    turned = replace(
+        data,
+        grid=(data.grid[0], data.grid[2], data.grid[1]),
+        density_data=np.ascontiguousarray(data.density_data.swapaxes(2, 3)),
+    )
+    image = pixels(shown(turned))
+    # The same picture but for the letter at the left and the colour scale's label.
+    assert (np.abs(pixels(side) - image)[:, 60:].max(axis=2) > 0).mean() < 1e-3
+    assert "density_snapshots_side" not in by_name(draw(sample_result(), sample_plane(2))[0])
+
+
+def test_snapshots_show_the_way_not_the_end():
+    """A density that is soon at rest is shown where a third and two thirds of its way are gone; noise at even times."""
+    plane = sample_plane()
+    times = np.linspace(0, 1, 101)
+    x, y = np.meshgrid(*plane.grid, indexing="ij")
+    first, last = normal(x, 1, 0.1) * normal(y, 0, 0.1), normal(x, -1, 0.1) * normal(y, 0, 0.1)
+    left = np.exp(-20 * times)[:, None, None]
+    density = left * first + (1 - left) * last
+    soon = replace(plane, times=times, density_data=density, energy_times=None, energy_data=None)
+    picture = shown(soon)
+    assert [row[0] for row in picture.rows] == [0.0, 0.03, 0.06, 1.0]  # log(3/2) / 20 = 0.0203, log(3) / 20 = 0.0549
+    assert "a third" in picture.caption
+    rough = np.abs(np.random.default_rng(2).standard_normal((101, *x.shape)))
+    still = shown(replace(soon, density_data=rough))
+    assert [row[0] for row in still.rows] == [0.0, 0.33, 0.67, 1.0]
+    assert "evenly" in still.caption
+
+
+def test_snapshots_have_a_row_for_every_density():
+    """Particles, true and learnt kernel stand above each other; what is empty all around is cut off."""
+    data = sample_plane()
+    alone = shown(data)
+    known = replace(data, density_true=data.density_data, density_learnt=data.density_data)
+    three = shown(known)
+    assert len(pixels(three)) > 1.8 * len(pixels(alone))
+    wide = tuple(np.linspace(-30, 30, 10 * (len(axis) - 1) + 1) for axis in data.grid)
+    padded = np.zeros((len(data.times), *(len(axis) for axis in wide)))
+    low = [(len(w) - len(a)) // 2 for w, a in zip(wide, data.grid, strict=True)]
+    padded[:, low[0] : low[0] + 61, low[1] : low[1] + 49] = data.density_data
+    cut = shown(replace(data, grid=wide, density_data=padded))
+    assert np.abs(pixels(cut) - pixels(alone)).mean() < 1
 
 
 def test_snapshots_lie_the_right_way_round():
-    """The first axis runs to the right and the second upwards: a spot at (+2, +2) is bright at the upper right."""
+    """The first axis runs to the right and the second upwards: of two spots, that at (+2, +2) is at the upper right."""
     data = sample_plane()
     x, y = np.meshgrid(*data.grid, indexing="ij")
-    spot = normal(x, 2, 0.05) * normal(y, 2, 0.05)
-    picture = by_name(draw(sample_result(), replace(data, density_data=np.array([spot] * 3)))[0])["density_snapshots"]
-    pixels = np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB"), dtype=int)
-    map_rows = slice(60, 330)  # the panels, above the colour bar
-    yellow = (pixels[map_rows, :, 0] > 200) & (pixels[map_rows, :, 2] < 120)
-    blue = (pixels[map_rows, :, 2] > 60) & (pixels[map_rows, :, 0] < 20)
+    bright, faint = (normal(x, m, 0.05) * normal(y, m, 0.05) for m in (2, -2))
+    spots = replace(data, density_data=np.array([bright + 0.1 * faint] * 3))
+    image = pixels(shown(spots))
+    panels = image[130:]  # below the colour scale
+    yellow = (panels[..., 0] > 200) & (panels[..., 2] < 120)
+    blue = (panels[..., 2] > 60) & (panels[..., 0] < 20)
     rows, columns = np.nonzero(blue)
     first = columns < columns.min() + 240
     spot_rows, spot_columns = np.nonzero(yellow)

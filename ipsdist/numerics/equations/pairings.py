@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from ipsdist.model.deposits import FLUX_ONE, PRODUCT_ONE, Deposits, neighbour_offsets
 from ipsdist.model.mesh import Mesh
-from ipsdist.numerics.convolution import convolve, padded_lengths
+from ipsdist.numerics.convolution import convolve, forward
 from ipsdist.numerics.equations.tables import ExternalTables, PairTables
 
 __all__ = ["Pairings", "pair_slice", "stack"]
@@ -44,6 +43,13 @@ class Pairings:
         chosen = list(kept)
         gram = self.gram[:, chosen][:, :, chosen]
         return Pairings(gram, self.energy[:, chosen], self.laplacian[:, chosen], self.work[:, chosen])
+
+    def every(self, number: int) -> Pairings:
+        """Return the pairings of every ``number``-th slice from the first on; their next slice is another one then."""
+        if number == 1:
+            return self
+        unknown = np.full_like(self.work[::number], np.nan)
+        return Pairings(self.gram[::number], self.energy[::number], self.laplacian[::number], unknown)
 
     def project(self, matrix: npt.ArrayLike) -> Pairings:
         """Return the pairings of columns that are combinations of these: column'_l = sum_k matrix[k, l] column_k."""
@@ -82,11 +88,12 @@ def pair_slice(deposits: Deposits, tables: PairTables, external: Sequence[Extern
     if deposits.flux is not None:
         flux = deposits.flux.reshape(-1) * (tables.mesh.spacing / FLUX_ONE)
         work = velocity.reshape(len(velocity), -1) @ flux
-    return Pairings(gram[None], energy[None], laplacian[None], work[None])
+    parts = (gram, energy, laplacian, work)  # sums over deposited particles, each worth so many of the system
+    return Pairings(*(part[None] * deposits.worth for part in parts))
 
 
 def _power(weights: Array, mesh: Mesh) -> Array:
-    transform = scipy.fft.rfftn(weights, padded_lengths(mesh))
+    transform = forward(weights, mesh)
     return np.asarray(transform.real**2 + transform.imag**2).reshape(-1)
 
 

@@ -20,9 +20,11 @@ from ipsdist.numerics.equations.tables import ExternalTables, PairTables
 
 __all__ = [
     "RadialPairings",
+    "added_grams",
     "join_radial",
     "occupied",
     "pair_radial",
+    "panel_equations",
     "project_radial",
     "radial_equations",
     "table_mesh",
@@ -140,7 +142,25 @@ def pair_radial(
         energy = np.column_stack([energy, np.tensordot(counts, column.value, column.value.ndim)])
         laplacian = np.column_stack([laplacian, np.tensordot(counts, column.laplacian, column.value.ndim)])
         work = np.column_stack([work, [_drift_work(d, column) for d in deposits]])
-    return RadialPairings(made, gram, energy, laplacian, work)
+    worth = deposits[0].worth
+    return RadialPairings(made, gram, energy * worth, laplacian * worth, work * worth)
+
+
+def added_grams(
+    deposits: Sequence[Deposits], tables: PairTables, weights: Array, external: Sequence[ExternalTables] = ()
+) -> Array:
+    """Return the Grams (K, M, M) of K blocks of panels, added over slices with weights (K, S'); one is held at a time.
+
+    Slices without weight are passed over. As `pair_radial`, for bases so large that one Gram a slice is too much.
+    """
+    columns = len(tables.energy) + len(external)
+    total = np.zeros((len(weights), columns, columns))
+    for one, row in zip(deposits, weights.T, strict=True):
+        if row.any():
+            gram = _gram(one, tables, external)
+            for k in np.flatnonzero(row):
+                total[k] += row[k] * gram
+    return total
 
 
 def radial_equations(
@@ -158,6 +178,22 @@ def radial_equations(
     Raises ValueError for the likelihood form without displacements.
     """
     gram = np.tensordot(rule.gram[:, whole.made], whole.gram, 1)
+    return panel_equations(gram, whole, rule, basis=basis, diffusion=diffusion, particles=particles)
+
+
+def panel_equations(
+    gram: Array,
+    whole: RadialPairings,
+    rule: BlockRule,
+    *,
+    basis: Sequence[str],
+    diffusion: float,
+    particles: int,
+) -> NormalEquations:
+    """Return the equations of K blocks whose Grams (K, M, M) are added up already; ``whole`` has none to be looked at.
+
+    Otherwise as `radial_equations`.
+    """
     if rule.form == "likelihood":
         if np.isnan(whole.work[:-1]).any():
             raise ValueError("the likelihood form needs the displacements of labelled particles")
@@ -184,7 +220,7 @@ def _gram(one: Deposits, tables: PairTables, external: Sequence[ExternalTables])
         weighted[there] -= pull
     terms = len(velocity)
     gram = weighted.reshape(terms, -1) @ velocity.reshape(terms, -1).T
-    return np.asarray(0.5 * (gram + gram.T))
+    return np.asarray(0.5 * (gram + gram.T) * one.worth)
 
 
 def _ends(offset: tuple[int, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

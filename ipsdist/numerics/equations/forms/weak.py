@@ -34,6 +34,7 @@ def weak_equations(
     diffusion: float | None,
     quadrature: str,
     particles: int,
+    scatter: bool = True,
 ) -> NormalEquations:
     """Return the equations of K unknowns, energy included, in at most 20 blocks of panels.
 
@@ -62,6 +63,8 @@ def weak_equations(
         Number of test functions.
     diffusion
         sigma**2; None where it is unknown: then the basis of the equations ends with ``DIFFUSION``.
+    scatter
+        Whether the slices have the noise of particles; where they are solved densities, its size tells nothing.
 
     Raises InputError for a rule of one panel, as gauss_lobatto is: instruments of the first slice grow old on it.
     """
@@ -76,6 +79,7 @@ def weak_equations(
     names = tuple(basis)
     if diffusion is None:
         names = (*names, DIFFUSION)
+    if diffusion is None and scatter:
         blocks = blocks.plus(*_size_of_noise(slices, t, coefficients, [rule[n].first for n in starts]))
     return NormalEquations("weak", names, blocks.gram, blocks.moment, blocks.energy, particles, diffusion)
 
