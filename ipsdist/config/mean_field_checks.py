@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["mean_field_source"]
 
+_FEWEST = 8
+"""Cells that a spline through them needs, and more."""
 _WHEN = 'when data.source = "mean_field"'
 
 
@@ -33,6 +35,11 @@ def mean_field_source(config: RunConfig) -> None:
     if config.force.method not in ("auto", "mesh"):
         rule = f"must be auto or mesh {_WHEN}"
         raise InputError("force.method", rule, f'"{config.force.method}"', 'use force.method = "auto"')
+    cells = config.grid.cells if config.grid is not None else _FEWEST
+    least = min(cells) if isinstance(cells, tuple) else cells
+    if config.mean_field.step != "auto" and least < _FEWEST:
+        rule = f"must be at least {_FEWEST} an axis where mean_field.step is a number {_WHEN}"
+        raise InputError("grid.cells", rule, least, 'use mean_field.step = "auto"')
     if fit.form == "likelihood":
         rule, fix = f"must not be likelihood {_WHEN}, which has no displacements", 'use fit.form = "action"'
         raise InputError("fit.form", rule, '"likelihood"', fix)

@@ -132,7 +132,7 @@ class DataSection(Section):
     @model_validator(mode="before")
     @classmethod
     def _without_labels(cls, values: Any) -> Any:
-        """A density has no particles to tell apart, whatever ``labelled`` says."""
+        """Take labels away from a density, which has no particles to tell apart, whatever ``labelled`` says."""
         solved = isinstance(values, Mapping) and values.get("source") == "mean_field"
         return {**values, "labelled": False} if solved else values
 
@@ -140,15 +140,21 @@ class DataSection(Section):
 class MeanFieldSection(Section):
     """How the mean-field equation is solved, for predictions and for data.source = "mean_field"."""
 
-    scheme: Literal["scharfetter_gummel", "carrillo_chertock_huang", "runge_kutta_4"] = key(
-        "scharfetter_gummel",
+    scheme: Literal["auto", "scharfetter_gummel", "carrillo_chertock_huang", "runge_kutta_4"] = key(
+        "auto",
         "scharfetter_gummel keeps sign, mass and falling energy; carrillo_chertock_huang is of second order for "
-        "small sigma**2 too; runge_kutta_4 is [S]'s, unstable above a step that grows with dx**2",
-        one_of("scharfetter_gummel", "carrillo_chertock_huang", "runge_kutta_4"),
+        "small sigma**2 too; runge_kutta_4 is [S]'s, unstable above a step that grows with dx**2; auto is the first, "
+        "and for the predictions of the report the second where sigma**2 is small on the grid",
+        one_of("auto", "scharfetter_gummel", "carrillo_chertock_huang", "runge_kutta_4"),
     )
     step: Literal["auto"] | Positive = key(
         "auto", "time step (time); auto is as long as the scheme is stable", 'must be "auto" or a positive number'
     )
+
+    @property
+    def fitting_scheme(self) -> str:
+        """The scheme where densities are fitted, data or a bridge between slices; auto resolved."""
+        return "scharfetter_gummel" if self.scheme == "auto" else self.scheme
 
     @property
     def fixed_step(self) -> float | None:

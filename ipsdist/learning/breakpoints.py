@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +11,8 @@ import numpy.typing as npt
 
 from ipsdist.learning.columns import Price, best_columns, scaled
 from ipsdist.learning.insertion import Insertion
-from ipsdist.learning.pieces import HatSystem, Kept, Pieces, all_columns, without_contact
+from ipsdist.learning.pieces import HatSystem, Kept, Pieces, all_columns
+from ipsdist.learning.smoothness import smooth_score
 from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.radial_basis import RadialBasis
@@ -25,8 +25,6 @@ _TURNS = 6
 """Turns of places and columns, each for given others; two or three settle both."""
 _RUNNERS = 4
 """Runners-up that are kept, besides the best of every number of break points."""
-_SPLINE, _SHOWN = 24, 1e-10
-"""Most intervals of the splines that stand for smooth kernels; eigenvalues of their scaled Gram that are rounding."""
 _BETTER = 0.01
 """Difference in score for which a kernel is exchanged for another."""
 _ROUGH, _SETTLED = 1e-3, 1e-8
@@ -115,26 +113,14 @@ def break_points(
         For an unknown criterion.
     """
     system, price = _begun(equations, basis, terms, diffusion, criterion, resolution)
-    search = Insertion(system)
-    found = [_best_columns(system, (), price)]
-    nodes: tuple[int, ...] = ()
-    for breaks in range(1, max_breaks + 1):
-        nodes = search.places(breaks, nodes)
-        if len(nodes) < breaks:
-            break
-        starts = [tuple(float(system.nodes[m]) for m in nodes)]
-        further = search.added(found[-1].pieces)
-        if further is not None:
-            starts.append(further)
-        tried = [_alternated(system, start, price) for start in starts]
-        found.append(min(tried, key=lambda f: f.score))
+    found = _of_every_number(system, price, max_breaks)
     least = min(f.score for f in found)
     found = [_improved(system, f, price) if f.score < least + _FAR else f for f in found]
     best = min(found, key=lambda f: f.score)
     best = _scored(system, best.pieces.places, best.pieces.kept, price, enough=_SETTLED)
     others = [f for f in found if len(f.pieces.places) != len(best.pieces.places)]
     answer = _finished(system, best, [*_neighbours(system, best, price), *others], sought=True)
-    return replace(answer, smooth=_smooth(system, price, best.score))
+    return replace(answer, smooth=smooth_score(system, price, best.score))
 
 
 def pieces_fit(
@@ -192,6 +178,32 @@ def _begun(
 ) -> tuple[HatSystem, Price]:
     system = HatSystem.of(equations, basis, terms, diffusion, resolution)
     return system, Price.by(criterion, equations.particles, len(terms), round(system.reach / system.width))
+
+
+def _of_every_number(system: HatSystem, price: Price, most: int) -> list[_Scored]:
+    """Return a good kernel for 0, 1, ... break points: breaks are put in one by one, then taken out of the larger."""
+    search = Insertion(system)
+    nodes: tuple[int, ...] = ()
+    found = [_best_columns(system, (), price)]
+    for breaks in range(1, most + 1):
+        nodes = search.places(breaks, nodes)
+        if len(nodes) < breaks:
+            break
+        starts = [tuple(float(system.nodes[m]) for m in nodes)]
+        further = search.added(found[-1].pieces)
+        if further is not None:
+            starts.append(further)
+        found.append(_best_of([_alternated(system, start, price) for start in starts]))
+    for breaks in reversed(range(1, len(found) - 1)):
+        more = found[breaks + 1]
+        if more.score < found[breaks].score + _FAR:
+            fewer = [tuple(b for b in more.pieces.places if b != out) for out in more.pieces.places]
+            found[breaks] = _best_of([found[breaks], *(_alternated(system, start, price) for start in fewer)])
+    return found
+
+
+def _best_of(found: list[_Scored]) -> _Scored:
+    return min(found, key=lambda f: f.score)
 
 
 def _alternated(system: HatSystem, places: tuple[float, ...], price: Price) -> _Scored:
@@ -282,25 +294,3 @@ def _idle(pieces: Pieces) -> bool:
     """Tell whether a break point stands between two pieces without a term."""
     used = {p for p, _ in pieces.kept}
     return any(p not in used and p + 1 not in used for p in range(len(pieces.places)))
-
-
-def _smooth(system: HatSystem, price: Price, score: float) -> tuple[int, float]:
-    """Return the number of coefficients of the best cubic spline on even knots, and its score less that of the pieces.
-
-    What pieces of few terms approximate, a spline describes with fewer coefficients; a jump it does not.
-    """
-    best = (0, math.inf)
-    for intervals in range(1, _SPLINE + 1):
-        knots = np.linspace(0.0, system.reach, intervals + 1)
-        spline = RadialBasis((*[0.0] * 3, *knots.tolist(), *[float(knots[-1])] * 3), 3)
-        columns = without_contact(spline.values(np.minimum(system.nodes, system.reach)).T)
-        gram, moment = scaled(columns.T @ system.gram @ columns, columns.T @ system.moment)
-        values, vectors = np.linalg.eigh(gram)
-        shown = values > _SHOWN
-        gain = float(((vectors.T @ moment)[shown] ** 2 / values[shown]).sum())
-        best = min(
-            best,
-            (len(spline), replace(price, terms=len(spline))(len(spline), 0) - gain - score),
-            key=lambda pair: pair[1],
-        )
-    return best

@@ -21,7 +21,9 @@ Array = npt.NDArray[np.float64]
 
 _CRITERIA = ("bic", "ebic", "2lnN")
 _EACH = 12
-"""Columns up to which every subset of them is solved; of more, the least useful is left out in turn."""
+"""Columns up to which every subset of them is solved; of more, single ones are put in, left out and exchanged."""
+_BETTER = 1e-6
+"""Difference in score that is more than rounding."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def scaled(gram: Array, moment: Array) -> tuple[Array, Array]:
 
 def best_columns(gram: Array, moment: Array, prices: list[float]) -> tuple[tuple[int, ...], float]:
     """Return the subset of least price - gain and that score."""
-    return (_exhaustive if len(moment) <= _EACH else _backward)(gram, moment, prices)
+    return (_exhaustive if len(moment) <= _EACH else _stepwise)(gram, moment, prices)
 
 
 def _exhaustive(gram: Array, moment: Array, prices: list[float]) -> tuple[tuple[int, ...], float]:
@@ -90,17 +92,27 @@ def _exhaustive(gram: Array, moment: Array, prices: list[float]) -> tuple[tuple[
     return best
 
 
-def _backward(gram: Array, moment: Array, prices: list[float]) -> tuple[tuple[int, ...], float]:
-    """Leave out the column that is missed least until few are left, then try all subsets; return the best seen."""
-    now = list(range(len(moment)))
-    best: tuple[tuple[int, ...], float] = ((), prices[0])
-    while len(now) > _EACH:
-        gain, _ = solve_subsets(gram, moment, np.array([now], dtype=np.intp))
-        if prices[len(now)] - gain[0] < best[1]:
-            best = (tuple(now), float(prices[len(now)] - gain[0]))
-        rest = np.array([[n for n in now if n != out] for out in now], dtype=np.intp)
-        gains, _ = solve_subsets(gram, moment, rest)
-        # Columns that cannot be told apart leave no gain to compare: the last of them goes.
-        now = rest[len(rest) - 1 - int(np.argmax(gains[::-1]))].tolist()
-    few, score = _exhaustive(gram[np.ix_(now, now)], moment[now], prices)
-    return (tuple(now[n] for n in few), score) if score < best[1] else best
+def _stepwise(gram: Array, moment: Array, prices: list[float]) -> tuple[tuple[int, ...], float]:
+    """Return the better of two searches that put in, leave out and exchange single columns: from none and from all."""
+    none: tuple[int, ...] = ()
+    found = [_searched(gram, moment, prices, start) for start in (none, tuple(range(len(moment))))]
+    return min(found, key=lambda pair: pair[1])
+
+
+def _searched(gram: Array, moment: Array, prices: list[float], now: tuple[int, ...]) -> tuple[tuple[int, ...], float]:
+    gain = solve_subsets(gram, moment, np.array([now], dtype=np.intp))[0][0] if now else 0.0
+    score = prices[len(now)] - float(gain)
+    while True:
+        free = [n for n in range(len(moment)) if n not in now]
+        fewer = [now[:n] + now[n + 1 :] for n in range(len(now))]
+        moves = [*fewer, *((*now, n) for n in free), *((*rest, n) for rest in fewer for n in free)]
+        best, least = now, score
+        for size in sorted({len(m) for m in moves}):
+            some = [tuple(sorted(m)) for m in moves if len(m) == size]
+            gains = solve_subsets(gram, moment, np.array(some, dtype=np.intp))[0] if size else np.zeros(1)
+            n = int(np.argmax(gains))
+            if prices[size] - gains[n] < least - _BETTER:
+                best, least = some[n], float(prices[size] - gains[n])
+        if best == now:
+            return now, score
+        now, score = best, least

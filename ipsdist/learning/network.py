@@ -26,7 +26,7 @@ NEEDED = ("jax", "equinox", "optax")
 """What the extra ``neural`` installs."""
 _WIDTH, _DEPTH = 64, 2
 """Units of a hidden layer, and hidden layers."""
-_WARM, _TURNS, _MEMORY = 1000, 1500, 20
+_WARM, _TURNS, _MEMORY = 1000, 3000, 20
 """Turns of Adam, turns of L-BFGS after them, and how many of its steps it remembers."""
 _RATE = 3e-3
 _POINTS = 800
@@ -179,7 +179,6 @@ def _train(problem: _Problem, radii: Array, seed: int) -> tuple[Array, Array, Ar
         stretch = float(_WIDTH / problem.reach)
         points = jnp.asarray(problem.points * stretch, jnp.float32)
         network, rest = eqx.partition(_beginning(seed), eqx.is_array)
-        nodes, nothing = problem.nodes, float(problem.target @ problem.target)
 
         def value(network: Any, x: Any) -> Any:
             return eqx.combine(network, rest)(x[None])[0]
@@ -188,13 +187,14 @@ def _train(problem: _Problem, radii: Array, seed: int) -> tuple[Array, Array, Ar
             f = jax.vmap(value, (None, 0))(network, points)
             left = matrix @ (problem.scale * f) - target
             variation = jnp.sum(jnp.sqrt(jnp.diff(f) ** 2 + _SMOOTHED**2))
-            return left @ left - nothing + 2.0 * nodes * jnp.log(variation)
+            return left @ left + 2.0 * problem.nodes * jnp.log(variation)
 
         network, history = _minimised(loss, network)
         x = jnp.asarray(radii * stretch, jnp.float32)
         f, slope = jax.jit(jax.vmap(jax.value_and_grad(value, argnums=1), (None, 0)))(network, x)
         values, slopes = (np.asarray(part, dtype=np.float64) * problem.scale for part in (f, slope))
-        return values, slopes * stretch, history
+        # phi = 0 is taken off here: in single precision it would swallow what the line search looks for.
+        return values, slopes * stretch, history - float(problem.target @ problem.target)
 
 
 def _beginning(seed: int) -> Any:

@@ -22,7 +22,7 @@ from ipsdist.model.radial import RadialKernel
 from ipsdist.model.setup import Setup
 from ipsdist.model.system import Grid
 from ipsdist.numerics.densities.distances import distance_of, pair_distances
-from ipsdist.numerics.densities.meanfield import solve_mean_field
+from ipsdist.numerics.densities.meanfield import chosen_scheme, solve_mean_field
 from ipsdist.runs.against_truth import errors_of, truth_of
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import slice_blocks
@@ -103,10 +103,9 @@ def assess(
     band = learnt.band(radii)
     warnings: list[str] = []
     few = sums_directly(config, setup)  # no mean-field limit is assumed, so none is predicted
-    predicted = [
-        None if law is None or few else _predict(densities[0], grid, law, diffusion, every[looks], config, warnings)
-        for law in laws
-    ]
+    predicted = (
+        [None, None] if few else _predictions(densities[0], grid, laws, diffusion, every[looks], config, warnings)
+    )
     return Assessment(
         looks=looks,
         times=every[looks],
@@ -198,29 +197,47 @@ def _laws(config: RunConfig, fit: Fit, learnt: LearnedKernel) -> tuple[_Law | No
     )
 
 
-def _predict(
-    first: Array, grid: Grid, law: _Law, diffusion: float, times: Array, config: RunConfig, warnings: list[str]
-) -> Array | None:
-    """Return the mean-field densities (T, points...) that follow the data's first one under a law.
+def _predictions(
+    first: Array,
+    grid: Grid,
+    laws: tuple[_Law | None, _Law],
+    diffusion: float,
+    times: Array,
+    config: RunConfig,
+    warnings: list[str],
+) -> list[Array | None]:
+    """Return the mean-field densities (T, points...) that follow the data's first one, under each law by one scheme.
 
     None, and a warning, for a kernel too wild for the grid: an answer that predicts nothing is still an answer to show.
     """
     start = np.maximum(first, 0.0)
     start = start / (start.sum() * np.prod(grid.spacing))
-    try:
-        return solve_mean_field(
-            start,
-            grid,
-            law.kernel.potential,
-            diffusion,
-            times - times[0],
-            external=law.external,
-            scheme=config.mean_field.scheme,
-            step=config.mean_field.fixed_step,
-        )
-    except (InputError, RunError) as error:
-        warnings.append(f"no prediction with the {law.name} kernel: {error}")
-        return None
+    learnt, keys = laws[1], config.mean_field
+    scheme: str = keys.scheme
+    found: list[Array | None] = []
+    for law in laws:
+        if law is None:
+            found.append(None)
+            continue
+        try:
+            if scheme == "auto":  # one for both laws, or their difference would show in W2
+                scheme = chosen_scheme(start, grid, learnt.kernel.potential, diffusion, learnt.external)
+            solved = solve_mean_field(
+                start,
+                grid,
+                law.kernel.potential,
+                diffusion,
+                times - times[0],
+                external=law.external,
+                scheme=scheme,
+                step=keys.fixed_step,
+            )
+        except (InputError, RunError) as error:
+            warnings.append(f"no prediction with the {law.name} kernel: {error}")
+            found.append(None)
+        else:
+            found.append(solved)
+    return found
 
 
 def _wasserstein(data: Array, predicted: list[Array | None], grid: Grid, times: Array) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from ipsdist.storage import Store, write_whole
 
 __all__ = ["complete_report"]
 
-_REVISION = 1
+_REVISION = 2
 _RECORD = "report/done"
 
 

@@ -71,8 +71,9 @@ def _refined(config: RunConfig) -> bool:
 
 def solving_bytes(setup: Setup) -> int:
     """Bound the memory of solving one block of slices: densities on cells and halves, and deposits."""
-    d, block = setup.dimension, len(slice_blocks(setup.slices, setup.dimension)[0])
-    return block * (8 * (2 + 2**d) * _USUAL[d] + 2 * slice_bytes(setup))
+    levels = {1: 4, 2: 6}[setup.dimension]  # cells, their halves, and both again as one
+    block = len(slice_blocks(setup.slices, setup.dimension)[0])
+    return block * (8 * levels * _USUAL[setup.dimension] + 2 * slice_bytes(setup))
 
 
 def prepare_cells(store: Store, config: RunConfig) -> None:
@@ -180,8 +181,8 @@ def _solve(config: RunConfig, centres: Grid, start: Array, times: Array) -> Arra
         system.diffusion,
         times,
         external=system.potential,
-        scheme=keys.scheme,
-        step=None if keys.step == "auto" else keys.step,
+        scheme=keys.fitting_scheme,
+        step=keys.fixed_step,
     )
 
 

@@ -149,7 +149,7 @@ def _predictor(
                 diffusion,
                 fine - fine[0],
                 external=external,
-                scheme=config.mean_field.scheme,
+                scheme=config.mean_field.fitting_scheme,
                 step=config.mean_field.fixed_step,
             )
         except InputError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ipsdist.cli.app import main
+from ipsdist.config import case_names
 
 COMMANDS = ["run", "simulate", "estimate", "assemble", "fit", "report", "pool", "study", "plan", "info", "cases"]
 
@@ -52,8 +53,8 @@ def test_cases_are_listed_in_columns(capsys: pytest.CaptureFixture[str]) -> None
     """Name and one line on it."""
     assert main(["cases"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["cubic", "power_law"]
-    assert len({line.index("One dimension") for line in lines}) == 1
+    assert [line.split()[0] for line in lines] == [name for name, _ in case_names()]
+    assert len({line.index(" dimension") - len(line.split()[1]) for line in lines}) == 1
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

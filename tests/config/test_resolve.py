@@ -9,6 +9,11 @@ from ipsdist.config import RunConfig, case_names, resolve
 from ipsdist.config.toml import to_toml
 from ipsdist.model.errors import InputError
 
+CASES = [
+    "consensus", "cubic", "polarization", "power_law", "radial_2d", "radial_2d_four", "radial_2d_ring", "radial_3d",
+    "radial_3d_singular",
+]  # fmt: skip
+
 
 def refusal(*args, **keywords):
     with pytest.raises(InputError) as refused:
@@ -20,7 +25,7 @@ def refusal(*args, **keywords):
 
 def test_cases_are_listed_with_a_line_each():
     """Every built-in case has a name and one line."""
-    assert [name for name, _ in case_names()] == ["cubic", "power_law"]
+    assert [name for name, _ in case_names()] == CASES
     assert all(line and "\n" not in line for _, line in case_names())
 
 
@@ -52,6 +57,38 @@ def test_power_law_is_the_published_case_at_full_size():
     assert config.density_grid().lower == (-7.0,)
     assert config.density_grid().cells == (280,)
     assert len(config.terms()) == 12
+
+
+@pytest.mark.parametrize("name", ["radial_2d", "radial_2d_four", "radial_2d_ring"])
+def test_radial_2d_is_the_published_case_at_full_size(name):
+    """Case D of docs/method.md, section 2, by one name for each of its initial laws."""
+    config = resolve(name)
+    system, times, law = config.system_value(), config.times(), config.initial_law()
+    assert (system.dimension, system.particles, system.diffusion, system.kernel.name) == (2, 20000, 2.0, "3*r**2")
+    assert (times.steps, times.slices, times.horizon) == (10000, 101, 1.0)
+    assert config.terms().names == resolve("cubic").terms().names
+    if name == "radial_2d_ring":
+        assert (law.radius, law.variance) == (1.0, 0.25)
+        return
+    means = {(1.0, 0.0), (-1.0, 0.0)} if name == "radial_2d" else {(a, b) for a in (1.0, -1.0) for b in (1.0, -1.0)}
+    assert set(law.means) == means
+    assert len(set(law.weights)) == 1
+    assert set(law.variances) == {0.25}
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel", "cutoff", "diffusion"),
+    [("radial_3d", "3*r**2", None, 2.0), ("radial_3d_singular", "r-r**-2", 0.25, 0.1)],
+)
+def test_space_has_a_smooth_and_a_singular_case(name, kernel, cutoff, diffusion):
+    """Two Gaussians in three dimensions; the dictionary of the singular law has singular powers."""
+    config = resolve(name)
+    system, times = config.system_value(), config.times()
+    assert (system.dimension, system.particles, system.diffusion) == (3, 20000, diffusion)
+    assert (system.kernel.name, system.kernel.cutoff) == (kernel, cutoff)
+    assert (times.steps, times.step, times.horizon) == (500, 2e-3, 1.0)
+    assert config.initial_law().means == ((1.0, 0.0, 0.0), (-1.0, 0.0, 0.0))
+    assert ("r**-2" in config.terms().names) == (cutoff is not None)
 
 
 def test_later_layers_win(tmp_path):
@@ -163,14 +200,14 @@ def test_unknown_case_names_the_nearest():
     """A mistyped case is answered with the nearest and all of them."""
     assert refusal("cubik") == (
         "`case` is not a known case; got 'cubik'; "
-        "did you mean cubic? cases are cubic, power_law; a run file ends in .toml"
+        f"did you mean cubic? cases are {', '.join(CASES)}; a run file ends in .toml"
     )
 
 
 def test_bad_run_files(tmp_path):
     """Missing, malformed, undecodable files and wrong inheritance are refused with the file's name."""
     missing = tmp_path / "no.toml"
-    assert refusal(missing) == f"`{missing}` must be a run file; got no such file; cases are cubic, power_law"
+    assert refusal(missing) == f"`{missing}` must be a run file; got no such file; cases are {', '.join(CASES)}"
     bad = tmp_path / "bad.toml"
     bad.write_text("[system]\nkernel = 3*r\n")
     message = refusal(bad)
@@ -179,7 +216,7 @@ def test_bad_run_files(tmp_path):
     bad.write_bytes(b"\xff\xfe")
     assert refusal(bad).startswith(f"`{bad}` must be TOML; got 'utf-8' codec can't decode byte")
     bad.write_text("case = 3")
-    assert refusal(bad) == "`case` must be the name of a built-in case; got 3; cases are cubic, power_law"
+    assert refusal(bad) == f"`case` must be the name of a built-in case; got 3; cases are {', '.join(CASES)}"
     assert refusal(tmp_path) == f"`{tmp_path}` must be a run file that can be read; got Is a directory"
     odd = tmp_path / "my run.toml"
     odd.write_text('case = "cubic"')

@@ -198,3 +198,21 @@ def test_refusals(make, message):
     with pytest.raises(InputError) as refused:
         make()
     assert str(refused.value) == message
+
+
+def test_jumps_of_pieces():
+    """The end of every piece with the step of phi there, 0 for a kink; none for one formula."""
+    kernel = RadialKernel.from_pieces([(1.5, "0.5*r"), (2.0, "r"), (3.0, "4-r"), (None, "0")])
+    assert kernel.jumps() == ((1.5, 0.75), (2.0, 0.0), (3.0, -1.0))
+    assert RadialKernel.parse("r").jumps() == ()
+
+
+def test_a_single_piece_is_named_by_its_interval():
+    """A term that is 0 but on one piece says where; its LaTeX has an indicator, and several pieces their cases."""
+    first = RadialKernel.from_pieces([(1.50412, "r"), (None, "0")])
+    middle = RadialKernel.from_pieces([(1.50412, "0"), (2.0, "r**2"), (None, "0")])
+    last = RadialKernel.from_pieces([(2.0, "0"), (None, "1")])
+    assert [k.name for k in (first, middle, last)] == ["r on (0, 1.504]", "r**2 on (1.504, 2]", "1 on (2, inf)"]
+    assert first.latex() == r"r\,1_{(0, 1.504]}"
+    assert last.latex().endswith(r"1_{(2, \infty)}")
+    assert RadialKernel.from_pieces([(2.0, "1"), (None, "r")]).name == "{1|r<=2;r}"

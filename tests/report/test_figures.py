@@ -40,7 +40,9 @@ def pixels(picture):
 def test_full_run_has_every_figure(drawn):
     """A run with truth, prediction and history has all figures of one dimension and leaves none out."""
     pictures, missing = drawn
-    assert [p.name for p in pictures] == [name for name in FIGURE_NAMES if "snapshots" not in name and name != "break_points"]
+    assert [p.name for p in pictures] == [
+        name for name in FIGURE_NAMES if "snapshots" not in name and name != "break_points"
+    ]
     assert missing == []
 
 
@@ -133,7 +135,12 @@ def test_space_is_also_seen_from_the_side():
     image = pixels(shown(turned))
     # The same picture but for the letter at the left and the colour scale's label.
     assert (np.abs(pixels(side) - image)[:, 60:].max(axis=2) > 0).mean() < 1e-3
-    assert "density_snapshots_side" not in by_name(draw(sample_result(), sample_plane(2))[0])
+    flat = by_name(draw(sample_result(), sample_plane(2))[0])
+    assert "density_snapshots_side" not in flat
+    # What three dimensions lack is said where it would stand.
+    told = "In three dimensions a force mesh gives no band without a dictionary."
+    assert told in by_name(draw(sample_result(), replace(data, free_value=None))[0])["kernel"].caption
+    assert told not in flat["kernel"].caption
 
 
 def test_snapshots_show_the_way_not_the_end():

@@ -69,7 +69,7 @@ def lengths(averages: Array, centres: Grid) -> Array:
     """
     square = float(np.sum(averages**2))
     slopes = [np.sum(np.diff(averages, axis=a) ** 2) / dx**2 for a, dx in enumerate(centres.spacing)]
-    return np.sqrt(np.array([square / (2.0 * s) if s > 0 else math.inf for s in map(float, slopes)]))
+    return np.array([math.sqrt(square / (2.0 * s)) if s > 0 else math.inf for s in map(float, slopes)])
 
 
 def wall(averages: Array) -> float:

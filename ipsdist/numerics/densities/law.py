@@ -32,7 +32,8 @@ def law_averages(law: InitialLaw, centres: Grid) -> tuple[Array, float]:
                 [np.diff(scipy.special.ndtr((e - m) / variance**0.5)) for e, m in zip(edges, mean, strict=True)]
                 for mean, variance in zip(law.means, law.variances, strict=True)
             ]
-            mass = sum(w * _product(parts) for w, parts in zip(law.weights, masses, strict=True)) / sum(law.weights)
+            parts = [w * _product(m) for w, m in zip(law.weights, masses, strict=True)]
+            mass = reduce(np.add, parts) / sum(law.weights)
         case Uniform():
             sides = zip(edges, law.lower, law.upper, strict=True)
             mass = _product([np.diff(np.clip((e - a) / (b - a), 0.0, 1.0)) for e, a, b in sides])

@@ -1,4 +1,4 @@
-"""Break points by both roads ([S] Fig. 5): density, network, its slope, the pieces, and the misfit around each place."""
+"""Break points by both roads ([S] Fig. 5): density, network, its slope, pieces, the misfit around each place."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def break_points(result: Mapping[str, Any], data: ReportData) -> Picture | Missi
     drawn = figure(7.3 + 1.7 * trained - 1.7 * (not profiles))
     rows = [["density"], ["network"], ["slope"], ["pieces"]] if trained else [["density"], ["pieces"]]
     across = max(1, len(profiles))
-    names = [row * across for row in rows] + ([[f"misfit {k}" for k in range(across)]] if profiles else [])
+    names: list[Any] = [row * across for row in rows] + ([[f"misfit {k}" for k in range(across)]] if profiles else [])
     axes = drawn.subplot_mosaic(names, height_ratios=[1.15, *[1.0] * (len(names) - 1)])
     _density(axes["density"], data)
     if trained:
@@ -136,7 +136,7 @@ def _profile(ax: Axes, profile: Mapping[str, Any], found: Mapping[str, Any], dat
     ax.axhline(_HIGH, color=GREY, linestyle="--", linewidth=0.9)
     ax.set_ylim(0, min(4.0 * _HIGH, 1.1 * max(profile["misfit"])) or 1.0)
     ax.locator_params(axis="x", nbins=3)
-    ax.set(title="misfit", xlabel=f"place ({plain_label(data.length_unit)})")
+    ax.set(title=f"misfit near {number(found['place'], 3)}", xlabel=f"place ({plain_label(data.length_unit)})")
     if first:
         ax.set_ylabel("less the least\n(units of $\\sigma^2$)")
 
@@ -191,7 +191,7 @@ def _caption(network: Mapping[str, Any] | None) -> str:
         return f"{text} No network: {network['reason']}."
     return (
         f"{text} The network f is fitted to the same equations, in the H⁻¹(u) norm of the mean-field residual; the"
-        " largest |f′| where the data determine f gather at candidates, and those that are not worth a piece are dropped."
+        " largest |f′| where the data determine f gather at candidates; those not worth a piece are dropped."
     )
 
 

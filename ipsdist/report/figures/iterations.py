@@ -97,7 +97,8 @@ def loss_history(result: Mapping[str, Any], data: ReportData) -> Picture | Missi
     spread = every - floor
     if spread.max() > 30 * max(float(spread.min()), 0.0) and (spread > 0).any():
         low = max(float(spread[spread > 0].min()), 1e-5 * float(spread.max()))
-        ax.set_yscale("log" if floor == 0 else "symlog", **({} if floor == 0 else {"linthresh": low}))
+        whole = 10.0 ** np.floor(np.log10(low))  # a power of ten below the linear part would be written over its 0
+        ax.set_yscale("log" if floor == 0 else "symlog", **({} if floor == 0 else {"linthresh": whole}))
     ax.set(xlabel="iteration", ylabel="loss per panel" if floor == 0 else "loss above its lowest value")
     _number(ax, max(len(losses) for _, losses, _ in runs))
     drawn.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)

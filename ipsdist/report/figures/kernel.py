@@ -102,6 +102,8 @@ def _caption(data: ReportData, frame: tuple[float, float]) -> str:
     text += f" Below, {below}."
     if data.free_value is not None:
         text += " Dash-dotted: the 95 % band of a smooth kernel without a dictionary, for all distances at once."
+    elif data.dimension == 3:
+        text += " In three dimensions a force mesh gives no band without a dictionary."
     outside = (data.kernel_value < frame[0]) | (data.kernel_value > frame[1])
     if not outside.any():
         return text

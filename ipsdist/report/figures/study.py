@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Rate", "Series", "StudyPlot", "draw_study"]
 
 _MARKERS = "osD^vP*"
+_NAMED = 7
+"""Places on a logarithmic axis up to which each is written."""
 _MANY = 30
 """Points from which a curve has a band instead of bars."""
 
@@ -146,6 +148,10 @@ def _axes(ax: Axes, plot: StudyPlot, places: Mapping[Any, float] | None) -> None
             ax.axhline(0.0, color=GREY, linewidth=0.6, zorder=0)
     elif "x" in plot.log and all(x > 0 for s in plot.series for x in s.x):
         ax.set_xscale("log")
+        values = sorted({float(x) for s in plot.series for x in s.x})
+        if len(values) <= _NAMED:  # the program's own ticks would write over each other
+            ax.set_xticks(values, [f"{x:g}" for x in values])
+            ax.set_xticks([], minor=True)
     if plot.reference is not None and first.rate is not None:
         ends = np.array([min(first.x), max(first.x)], dtype=np.float64)
         line = _law(plot, ends, plot.reference, first.rate.at_mean)

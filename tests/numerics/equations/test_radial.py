@@ -16,9 +16,11 @@ from ipsdist.numerics.equations.forms.action import action_equations
 from ipsdist.numerics.equations.forms.likelihood import likelihood_equations
 from ipsdist.numerics.equations.pairings import pair_slice, stack
 from ipsdist.numerics.equations.radial import (
+    added_grams,
     join_radial,
     occupied,
     pair_radial,
+    panel_equations,
     project_radial,
     radial_equations,
     table_mesh,
@@ -205,3 +207,30 @@ def test_tables_of_another_shape_are_refused():
     deposits = walk(1)
     with pytest.raises(ValueError, match="spacing and shape"):
         pair_radial(deposits, pair_tables(TERMS, Mesh(0.25, (0,), (9,))), np.arange(33))
+
+
+def test_grams_added_up_are_those_of_the_slices():
+    """Weighted sums of `added_grams` are those of single Grams; slices without weight are not looked at."""
+    deposits = occupied(walk(1, slices=6))
+    basis = basis_for(deposits, intervals=8)
+    tables = pair_tables(basis, table_mesh(deposits[0].mesh))
+    weights = np.array([[0.5, 1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.2, 0.0, 0.0, 3.0, 1.0]])
+    single = pair_radial(deposits, tables, np.arange(6)).gram
+    np.testing.assert_allclose(
+        added_grams([*deposits[:2], None, None, *deposits[4:]], tables, weights),
+        np.tensordot(weights, single, 1),
+        rtol=1e-13,
+        atol=1e-13 * np.abs(single).max(),
+    )
+
+
+def test_panels_of_added_grams_are_the_radial_equations():
+    """With the Grams added by the rule's weights, the same equations as from one Gram a slice."""
+    deposits = walk(1)
+    basis, rule = basis_for(deposits, intervals=8), block_rule(TIMES, "action", blocks=3)
+    whole = pair_all(deposits, basis)
+    told = {"basis": basis.names, "diffusion": DIFFUSION, "particles": 200}
+    expected = radial_equations(whole, rule, **told)
+    found = panel_equations(np.tensordot(rule.gram, whole.gram, 1), whole, rule, **told)
+    np.testing.assert_allclose(found.gram, expected.gram)
+    np.testing.assert_array_equal(found.moment, expected.moment)

@@ -9,7 +9,9 @@ from ipsdist.model.mesh import Mesh
 from ipsdist.model.radial import RadialKernel
 from ipsdist.numerics.densities.deposit import deposit
 from ipsdist.numerics.particles.forces import particle_force
+from ipsdist.numerics.particles.forces.direct import direct_sums
 from ipsdist.numerics.particles.forces.mesh import MeshForce, interpolate
+from ipsdist.numerics.particles.forces.prefix import prefix_sums
 from tests.references import pair_drift
 
 CASES = [
@@ -172,3 +174,13 @@ def test_exponential_overflow():
     force = particle_force("prefix", RadialKernel.parse("exp(-r)"), None, 1)
     with pytest.raises(RunError, match=r'exp\(-1\*r\) overflows over particles 4000 apart; use force.method = "mesh"'):
         force(np.array([[0.0], [4000.0]]))
+
+
+def test_prefix_sums_of_a_kernel_in_pieces():
+    """Polynomials on pieces against direct sums, two particles at one place among them; no exponentials in pieces."""
+    kernel = RadialKernel.from_pieces([(0.7, "0.5*r"), (1.5, "1+r**2"), (None, "-0.2*r")])
+    x = np.random.default_rng(5).uniform(-2.0, 2.0, (700, 1))
+    x[5] = x[6]
+    np.testing.assert_allclose(prefix_sums(kernel, 1)(x), direct_sums(kernel)(x), atol=1e-9)
+    with pytest.raises(InputError, match="polynomials on every piece"):
+        prefix_sums(RadialKernel.from_pieces([(1.0, "r"), (None, "exp(-r)")]), 1)

@@ -6,6 +6,6 @@ Grid points are the centres of cells of the grid spacing; nothing crosses the ou
 """
 
 from ipsdist.numerics.densities.meanfield.field import PotentialField
-from ipsdist.numerics.densities.meanfield.solve import solve_mean_field
+from ipsdist.numerics.densities.meanfield.solve import chosen_scheme, solve_mean_field
 
-__all__ = ["PotentialField", "solve_mean_field"]
+__all__ = ["PotentialField", "chosen_scheme", "solve_mean_field"]

@@ -1,0 +1,101 @@
+"""Break points from a run file: found, told, recorded, the same bits on workers, and refused where they cannot be."""
+
+import json
+
+import numpy as np
+import pytest
+
+import ipsdist as ips
+from ipsdist.config import resolve
+from ipsdist.learning.pieces import HatSystem, all_columns
+from ipsdist.model.errors import InputError
+from ipsdist.runs.pipeline import Options, run
+from ipsdist.stages.breaks import hat_basis, load_hats, pair_step
+from ipsdist.stages.kernel import load_kernel, load_used_equations
+from ipsdist.storage import Store
+from tests.report.validation import validate
+from tests.runs.samples import answer
+
+SMALL = (
+    "system.particles=4000", "time.horizon=3.0", "time.step=0.01", "time.observe_every=2", "system.diffusion=0.004",
+    "force.spacing=0.03125", "initial.uniform={lower=-3.0,upper=3.0}", "fit.max_breaks=3",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small polarization, done with every stage."""
+    out = tmp_path_factory.mktemp("breaks") / "run"
+    return ips.run("polarization", out, seed=3, sets=SMALL), out
+
+
+def test_answer(small):
+    """Two breaks near 1.5 and 2, r on two pieces, in result.json as its schema has it, in words and in errors."""
+    outcome, out = small
+    result = outcome.result
+    validate(result)
+    assert result["selection"] == "breakpoints"
+    places = [b["place"] for b in result["breakpoints"]]
+    np.testing.assert_allclose(places, [1.5, 2.0], atol=0.06)
+    for b, truth in zip(result["breakpoints"], (1.5, 2.0), strict=True):
+        assert b["interval95"][0] - 0.05 < truth < b["interval95"][1] + 0.05
+    errors = result["errors"]
+    assert errors["breakpoints"]["number_correct"]
+    assert np.abs(errors["breakpoints"]["values"]).max() < 0.1
+    assert errors["support_correct"]
+    road = result["breakpoint_roads"]["profile"]
+    assert road["places"] == places
+    assert [p["terms"] for p in road["pieces"]] == [["r"], ["r"], []]
+    assert road["smooth"]["score_difference"] > 10
+    assert [t["name"] for t in result["terms"]] == [
+        f"r on (0, {places[0]:.4g}]",
+        f"r on ({places[0]:.4g}, {places[1]:.4g}]",
+    ]
+    assert result["alternatives"][0]["score_difference"] > 0
+    assert "band without a dictionary" not in outcome.summary
+    assert json.loads((out / "result.json").read_text())["breakpoints"] == result["breakpoints"]
+
+
+def test_the_kernel_is_in_pieces(small):
+    """It jumps where the record says, carries its band, and solves the equations that the report reads."""
+    outcome, out = small
+    store, config = Store.open(out / "store.zarr"), resolve(out / "config.toml")
+    kernel, places = load_kernel(store, config), [b["place"] for b in outcome.result["breakpoints"]]
+    r = np.array([1.0, places[0], np.nextafter(places[0], 9), places[1], np.nextafter(places[1], 9), 4.0])
+    z = kernel.coefficients
+    np.testing.assert_allclose(kernel(r), [z[0], z[0] * r[1], z[1] * r[2], z[1] * r[3], 0.0, 0.0])
+    value, lower, upper = kernel.band(r)
+    np.testing.assert_allclose((upper - lower)[0] / 3.92, kernel.standard_errors[0], rtol=1e-3)
+    assert value[-1] == lower[-1] == upper[-1] == 0.0
+    used = load_used_equations(store)
+    hats = load_hats(store, config, 0.004)
+    columns = HatSystem.of(hats, hat_basis(store), config.terms(), 0.004).columns(places, all_columns(2, 2))
+    np.testing.assert_allclose(used.gram.sum(0), columns.T @ hats.gram.sum(0) @ columns, rtol=1e-10)
+    assert used.panels == 10
+    assert pair_step(store, 0.004) == pytest.approx(2 * np.sqrt(2 * 0.004 * 0.02))
+
+
+def test_the_same_bits_on_workers(small, tmp_path):
+    """Two workers, another chunk: the same answer."""
+    config = resolve("polarization", (*SMALL, "run.chunk=1000"), seed=3)
+    outcome = run(config, tmp_path / "run", Options(workers=2, draw=False))
+    assert answer(outcome.result) == answer(small[0].result)
+
+
+def test_another_selection_takes_other_equations(small, tmp_path):
+    """A run without hats gets them when break points are asked for, its particles kept."""
+    out = tmp_path / "run"
+    sets = [s for s in SMALL if not s.startswith("fit.")]
+    first = ips.run("polarization", out, seed=3, sets=[*sets, "fit.selection=best_subset"], draw=False)
+    assert first.result["breakpoint_roads"] is None
+    again = ips.run("polarization", out, seed=3, sets=SMALL, draw=False)
+    assert "particles" in again.reused
+    assert "equations" not in again.reused
+    assert again.result["breakpoints"] == small[0].result["breakpoints"]
+
+
+def test_too_few_particles_are_refused(tmp_path):
+    """Pairs that are summed directly know no mesh."""
+    with pytest.raises(InputError, match=r"`fit\.selection` must not be breakpoints where pairs are summed directly"):
+        ips.run("polarization", tmp_path / "run", sets=("system.particles=200",))
+    assert not (tmp_path / "run").exists()
