@@ -103,9 +103,8 @@ def assess(
     band = learnt.band(radii)
     warnings: list[str] = []
     few = sums_directly(config, setup)  # no mean-field limit is assumed, so none is predicted
-    predicted = (
-        [None, None] if few else _predictions(densities[0], grid, laws, diffusion, every[looks], config, warnings)
-    )
+    wanted = (None, None) if few else laws
+    predicted = _predictions(densities[0], grid, wanted, diffusion, every[looks], config, warnings)
     return Assessment(
         looks=looks,
         times=every[looks],
@@ -200,7 +199,7 @@ def _laws(config: RunConfig, fit: Fit, learnt: LearnedKernel) -> tuple[_Law | No
 def _predictions(
     first: Array,
     grid: Grid,
-    laws: tuple[_Law | None, _Law],
+    laws: tuple[_Law | None, _Law | None],
     diffusion: float,
     times: Array,
     config: RunConfig,
@@ -221,7 +220,8 @@ def _predictions(
             continue
         try:
             if scheme == "auto":  # one for both laws, or their difference would show in W2
-                scheme = chosen_scheme(start, grid, learnt.kernel.potential, diffusion, learnt.external)
+                by = learnt or law
+                scheme = chosen_scheme(start, grid, by.kernel.potential, diffusion, by.external)
             solved = solve_mean_field(
                 start,
                 grid,

@@ -32,8 +32,12 @@ def quantile_distance(a: Array, b: Array, grid: Grid) -> float:
     def ends(cdf: Array, start: Array) -> tuple[Array, Array]:
         """Quantiles at both ends of every interval of levels."""
         cell = np.clip(np.searchsorted(cdf, middle) - 1, 0, len(start) - 1)
-        slope = dx / (cdf[cell + 1] - cdf[cell])
-        return start[cell] + (levels[:-1] - cdf[cell]) * slope, start[cell] + (levels[1:] - cdf[cell]) * slope
+        low, width = cdf[cell], cdf[cell + 1] - cdf[cell]
+        # Shares of a cell, not slopes: the mass of a cell in the tail may be 1e-300.
+        shares = [
+            np.divide(at - low, width, out=np.zeros_like(width), where=width > 0) for at in (levels[:-1], levels[1:])
+        ]
+        return start[cell] + dx * shares[0], start[cell] + dx * shares[1]
 
     (low_a, high_a), (low_b, high_b) = ends(cdfs[0], starts[0]), ends(cdfs[1], starts[1])
     low, high = low_a - low_b, high_a - high_b

@@ -8,7 +8,7 @@ import pytest
 from ipsdist.learning.energy import free_energies
 from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.system import Grid
-from ipsdist.numerics.densities.meanfield import solve_mean_field
+from ipsdist.numerics.densities.meanfield import chosen_scheme, solve_mean_field
 from tests.numerics.densities.meanfield.laws import CASES, cubic, mixture, normal, two_modes
 
 POSITIVE = ("scharfetter_gummel", "carrillo_chertock_huang")
@@ -250,3 +250,27 @@ def test_hopeless_step_is_an_error(scheme):
     start = normal(grid.axes()[0], 0, 1)
     with pytest.raises(RunError, match="the potential is too steep for the grid"):
         solve_mean_field(start, grid, lambda r: 1e9 * np.expm1(r), 1.0, [0.0, 1.0], scheme=scheme)
+
+
+@pytest.mark.parametrize(("diffusion", "scheme"), [(2.0, POSITIVE[0]), (0.02, POSITIVE[1])])
+def test_the_chosen_scheme_is_the_better_one(diffusion, scheme):
+    """With phi = r a normal stays normal, its variance known: the scheme of the rule is not far from the better one."""
+    grid = Grid((-4.0,), (4.0,), (80,))
+    x = grid.axes()[0]
+    start = normal(x, 0.0, 1.0)
+    assert chosen_scheme(start, grid, square, diffusion) == scheme
+    variance = 0.5 * diffusion + (1.0 - 0.5 * diffusion) * np.exp(-2.0 * 0.5)
+    errors = {
+        name: np.abs(
+            solve_mean_field(start, grid, square, diffusion, [0.0, 0.5], scheme=name)[-1] - normal(x, 0.0, variance)
+        ).sum()
+        for name in POSITIVE
+    }
+    assert errors[scheme] <= 1.5 * min(errors.values())
+
+
+def test_the_chosen_scheme_counts_an_external_potential():
+    grid = Grid((-4.0,), (4.0,), (80,))
+    start = normal(grid.axes()[0], 0.0, 1.0)
+    assert chosen_scheme(start, grid, np.zeros_like, 1.0) == POSITIVE[0]
+    assert chosen_scheme(start, grid, np.zeros_like, 1.0, external=lambda x: 40.0 * x) == POSITIVE[1]
