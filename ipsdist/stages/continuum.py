@@ -35,7 +35,7 @@ from ipsdist.stages.blocks import Block, block_group, block_record, save_block, 
 from ipsdist.storage import Store
 
 __all__ = [
-    "density_warnings", "first_density", "prepare_cells", "read_densities", "refuse_step",
+    "box_keys", "density_warnings", "first_density", "prepare_cells", "read_densities", "refuse_step",
     "solve_densities", "solving_bytes",
 ]  # fmt: skip
 
@@ -67,6 +67,11 @@ _COARSE = 0.7
 def _refined(config: RunConfig) -> bool:
     """Tell whether the cells are chosen here and two solutions extrapolated."""
     return config.mean_field.step == "auto"
+
+
+def box_keys(config: RunConfig) -> tuple[str, ...]:
+    """Return the keys of the grid that decide the densities: its walls, and its cells where they are solved on."""
+    return ("grid.lower", "grid.upper") if _refined(config) else ("grid.lower", "grid.upper", "grid.cells")
 
 
 def solving_bytes(setup: Setup) -> int:

@@ -19,7 +19,7 @@ from ipsdist.numerics.particles.initial import sample
 from ipsdist.numerics.particles.stepping import State, Stepper
 from ipsdist.stages.base import Payload, Stage, Task, Tick, committed, measured, no_answer, setup_of
 from ipsdist.stages.blocks import Block, block_group, block_record, save_block, slice_blocks, slice_bytes
-from ipsdist.stages.continuum import prepare_cells, solve_densities, solving_bytes
+from ipsdist.stages.continuum import box_keys, prepare_cells, solve_densities, solving_bytes
 from ipsdist.stages.tracks import POSITIONS, keeps_positions, read_ragged
 from ipsdist.storage import Store
 
@@ -276,8 +276,8 @@ def _keys(config: RunConfig) -> Mapping[str, Any]:
         return config.values("data.source", "data.labelled", "force", "system.dimension", "dictionary.cutoff")
     law = ("initial.mixture", "initial.uniform", "initial.ring")
     if config.data.source == "mean_field":
-        solved = ("data.source", "data.times", "data.slices", "grid", "mean_field", "force", "dictionary.cutoff")
-        return config.values("system", "time", *law, *solved, "run.seed", "run.precision")
+        solved = ("data.source", "data.times", "data.slices", "mean_field", "force", "dictionary.cutoff")
+        return config.values("system", "time", *law, *solved, *box_keys(config), "run.seed", "run.precision")
     # The mesh spacing resolves the cut-off of the dictionary too.
     data = ("data.source", "data.labelled", "data.times", "data.slices", "dictionary.cutoff")
     positions = {"positions": config.fit.sums == "direct"}

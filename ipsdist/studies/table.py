@@ -31,20 +31,16 @@ def learnt(result: Mapping[str, Any], taken_over: Mapping[str, str], columns: Se
     """Return the cells of a finished run by column.
 
     Beside the standard ones: for every term of the dictionary its coefficient (0 where it was dropped), its standard
-    error, its error against the truth and that in Cramer-Rao bounds; W2 over time, largest, mean and last,
-    between the solutions of the mean-field equation with the true and the learnt kernel where the truth is known
-    (``wasserstein2.max``), and between data and prediction (``wasserstein2.values.max``); CPU-seconds as the stages
-    took them, whichever run did them; ``columns``, paths in result.json.
+    error, its error against the truth and that in Cramer-Rao bounds (terms on pieces have other names in every run, and
+    no columns); W2, largest, mean and last, between the solutions of the mean-field equation with the true and the
+    learnt kernel where the truth is known, else between data and prediction; CPU-seconds as the stages took them,
+    whichever run did them; ``columns``, paths in result.json.
     """
     cells: dict[str, Any] = {name: found(result, path) for name, path in _STANDARD.items()}
     cells |= {f"wasserstein2.{how}": found(result, f"wasserstein2.solutions.{how}") for how in _W2}
     cells |= {f"wasserstein2.values.{how}": found(result, f"wasserstein2.values.{how}") for how in _W2}
-    for term in result["terms"]:
-        cells[f"coefficient.{term['name']}"] = term["coefficient"]
-        cells[f"standard_error.{term['name']}"] = term["standard_error"]
-    cells |= {f"coefficient.{name}": 0.0 for name in result["dropped"]}
-    for what, path in (("error", "errors.coefficients"), ("cramer_rao_ratio", "errors.cramer_rao_ratio")):
-        cells |= {f"{what}.{name}": value for name, value in (found(result, path) or {}).items()}
+    if not result["breakpoint_roads"]:
+        cells |= _of_terms(result)
     seconds = result["cost"]["cpu_seconds"]
     cells["cpu_seconds"] = sum(seconds.values())
     cells["cpu_seconds.fit"] = seconds["equations"] + seconds["kernel"]
@@ -52,6 +48,17 @@ def learnt(result: Mapping[str, Any], taken_over: Mapping[str, str], columns: Se
     for path in columns:
         value = found(result, path)
         cells[path] = json.dumps(value) if isinstance(value, list | dict) else value
+    return cells
+
+
+def _of_terms(result: Mapping[str, Any]) -> dict[str, Any]:
+    cells: dict[str, Any] = {}
+    for term in result["terms"]:
+        cells[f"coefficient.{term['name']}"] = term["coefficient"]
+        cells[f"standard_error.{term['name']}"] = term["standard_error"]
+    cells |= {f"coefficient.{name}": 0.0 for name in result["dropped"]}
+    for what, path in (("error", "errors.coefficients"), ("cramer_rao_ratio", "errors.cramer_rao_ratio")):
+        cells |= {f"{what}.{name}": value for name, value in (found(result, path) or {}).items()}
     return cells
 
 

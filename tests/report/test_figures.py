@@ -167,6 +167,8 @@ def test_snapshots_have_a_row_for_every_density():
     alone = shown(data)
     known = replace(data, density_true=data.density_data, density_learnt=data.density_data)
     three = shown(known)
+    assert "equation with the true and the learnt kernel" in three.caption
+    assert "equation" not in alone.caption
     assert len(pixels(three)) > 1.8 * len(pixels(alone))
     wide = tuple(np.linspace(-30, 30, 10 * (len(axis) - 1) + 1) for axis in data.grid)
     padded = np.zeros((len(data.times), *(len(axis) for axis in wide)))

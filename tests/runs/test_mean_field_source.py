@@ -188,22 +188,25 @@ terms = ["1", "r", "r**2", "exp(-r)", "r*exp(-r)"]
 
 def test_a_grid_that_cuts_the_law_is_refused(tmp_path):
     """Nothing leaves the grid, so that what lies outside would be pressed in; nothing is written."""
-    with pytest.raises(ips.InputError, match="at most 0.1% outside: nothing leaves the grid; got 0.6%"):
+    with pytest.raises(ips.InputError, match=r"at most 0\.1% outside: nothing leaves the grid; got 0\.6%"):
         ips.run("cubic", tmp_path / "out", sets=[*CUBIC, "grid.lower=-2.25", "grid.upper=2.25"], draw=False)
     assert not (tmp_path / "out").exists()
 
 
 def test_walls_that_are_felt_are_told(tmp_path):
     """A law that spreads to the walls of its grid."""
-    sets = [*CUBIC, "grid.lower=-2.8", "grid.upper=2.8", "system.kernel=r", "system.diffusion=6.0"]
+    sets = [*CUBIC, "grid.lower=-2.8", "grid.upper=2.8", "system.kernel=r", "system.diffusion=6.0", "time.horizon=0.2"]
     outcome = ips.run("cubic", tmp_path / "out", sets=sets, draw=False)
     assert any("walls of [grid]" in warning for warning in outcome.result["warnings"])
 
 
-def test_grid_and_scheme_are_keys_of_the_particles(tmp_path):
-    """Another grid would be other data, and is refused in a directory that has them; of a simulation it is not."""
+def test_walls_and_scheme_are_keys_of_the_particles(tmp_path):
+    """Other walls are other data, refused in a directory that has them; another number of points is not."""
     sets = [*CUBIC, "time.horizon=0.1"]
-    ips.run("cubic", tmp_path / "out", sets=sets, draw=False)
-    for key, message in (("grid.cells=50", "grid.cells is 100 and now 50"), ("mean_field.scheme=runge_kutta_4", "mean")):
-        with pytest.raises(ips.InputError, match=message):
-            ips.run("cubic", tmp_path / "out", sets=[*sets, key], draw=False)
+    first = ips.run("cubic", tmp_path / "out", sets=sets, draw=False)
+    for key in ("grid.lower=-5.0", "mean_field.scheme=runge_kutta_4"):
+        with pytest.raises(ips.InputError, match=key.partition("=")[0] + " is .* and now "):
+            ips.run("cubic", first.out, sets=[*sets, key], draw=False)
+    again = ips.run("cubic", first.out, sets=[*sets, "grid.cells=50"], draw=False)
+    assert again.reused == ("particles", "equations")
+    assert Store.open(first.out / "store.zarr").read("densities/density").shape == (21, 51)

@@ -137,8 +137,8 @@ def _snapshots(data: ReportData, up: int, name: str, title: str) -> Picture:
     slices = _telling(data)
     curves = (
         ("data", data.density_data),
-        ("true kernel", data.density_true),
-        ("learnt kernel", data.density_learnt),
+        ("true", data.density_true),
+        ("learnt", data.density_learnt),
     )
     rows = [(text, _plane(data, density[slices], up)) for text, density in curves if density is not None]
     shown = [density for _, density in rows]
@@ -162,12 +162,14 @@ def _snapshots(data: ReportData, up: int, name: str, title: str) -> Picture:
     drawn.colorbar(image, ax=axes, label=_scale(data, norm), location="top", fraction=0.06, aspect=40, pad=0.02)
     label, model = _model(data)
     alt = _alt(data, model, label, f"snapshots in the plane of {AXES[0]} and {AXES[up]}")
-    return picture(drawn, name, title, _told(data, slices, up, len(rows)), alt, *_summary(data, model, label, slices))
+    return picture(drawn, name, title, _told(data, slices, up), alt, *_summary(data, model, label, slices))
 
 
-def _told(data: ReportData, slices: npt.NDArray[np.intp], up: int, rows: int) -> str:
+def _told(data: ReportData, slices: npt.NDArray[np.intp], up: int) -> str:
     """Return the caption of snapshots."""
-    beside = ", and of the mean-field equation that starts from it" if rows > 1 else ""
+    kernels = [text for text, u in (("true", data.density_true), ("learnt", data.density_learnt)) if u is not None]
+    law = f"with the {' and the '.join(kernels)} kernel"
+    beside = f", and of the mean-field equation {law} that starts from it" if kernels else ""
     summed = f", summed over {AXES[3 - up]}" if data.dimension == 3 else ""
     when = f"{len(slices)} times evenly spread"
     if not np.array_equal(slices, pick(len(data.times), _SNAPSHOTS)):
