@@ -1,4 +1,4 @@
-"""Break points: the pieces of a kernel, their number and their places, from equations over hats (docs/method.md, 6)."""
+"""Break points: the pieces of a kernel, their number and their places, from equations over hats (docs/method.md, 7)."""
 
 from __future__ import annotations
 

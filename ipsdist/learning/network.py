@@ -1,4 +1,4 @@
-"""Break points by a neural network, [S]'s road: f(r) fitted to the residual, |f'| ranked (docs/method.md, 6).
+"""Break points by a neural network, [S]'s road: f(r) fitted to the residual, |f'| ranked (docs/method.md, 7).
 
 The only home of JAX, equinox and optax (the extra ``neural``); they are imported when a network is fitted.
 """

@@ -131,17 +131,17 @@ def _free_band(store: Store, config: RunConfig, radii: Array, diffusion: float) 
     Solved densities have none: the Gram of functions without the scatter of particles is singular to rounding, and
     the noise by which the band chooses how smooth phi is is not there.
     """
-    setup, kernel = setup_of(store), store.record("kernel/done") or {}
-    error = kernel["slice_error"]
+    setup, kernel = setup_of(store), store.record("kernel/done") or {}  # of earlier versions: with fewer keys
+    error = kernel.get("slice_error")
     timed = config.form == "action" and not setup.ragged
-    far = kernel["bridged"] or (timed and (error is None or error > TOLERATED))
+    far = kernel.get("bridged") or (timed and (error is None or error > TOLERATED))
     solved = config.data.source == "mean_field"
     if far or solved or config.fit.every > 1 or not has_radial(config, setup):
         return None
     basis = radial_basis(store)
     equations = (
         radial_of_tracks(store, config, diffusion, kernel["factor"], kernel["noise"]["doubt"])
-        if kernel["noise"] is not None
+        if kernel.get("noise") is not None
         else load_radial(store, config, diffusion)
     )
     if len(equations.basis) > len(basis):
@@ -149,7 +149,7 @@ def _free_band(store: Store, config: RunConfig, radii: Array, diffusion: float) 
     return kernel_band(
         equations,
         basis,
-        diffusion * kernel["factor"],
+        diffusion * kernel.get("factor", 1.0),
         np.minimum(radii, basis.reach),
         resolution=_RESOLUTION[setup.dimension] * setup.spacing,
     )

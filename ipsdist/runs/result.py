@@ -56,10 +56,10 @@ def result_of(
         "selection": fit.selection,
         "terms": term_rows(fit, kinds),
         "dropped": list(fit.dropped),
-        "confounded": kernel["confounded"],
-        "noise": kernel["noise"],
-        "stability": kernel["stability"],
-        "slice_error": kernel["slice_error"],
+        "confounded": kernel.get("confounded", []),
+        "noise": kernel.get("noise"),
+        "stability": kernel.get("stability"),
+        "slice_error": kernel.get("slice_error"),
         "kernel": learnt.text,
         "potential": LearnedPotential.from_fit(fit, unknowns).text if unknowns.fields else None,
         "diffusion": {"value": diffusion.value, "standard_error": diffusion.standard_error},
@@ -166,7 +166,7 @@ def _system(store: Store, config: RunConfig) -> dict[str, Any]:
 def _warnings(store: Store) -> list[str]:
     """Return what the stages noticed that should lower the reader's trust."""
     kernel = store.record("kernel/done") or {}
-    found = list(kernel["warnings"])
+    found = list(kernel.get("warnings", ()))
     processors = {p for name in _STAGES for p in (store.record(f"{name}/done") or {})["processors"]}
     if len(processors) > 1:
         found.append(
