@@ -108,7 +108,7 @@ def test_alternatives_of_lower_layers_give_way(tmp_path):
     file.write_text('case = "cubic"\n[[system.pieces]]\nupto = 1.5\nkernel = "r"\n[[system.pieces]]\nkernel = "0"\n')
     config = resolve(file, ["initial.uniform.lower=-1", "initial.uniform.upper=2.5"])
     assert config.system.kernel is None
-    assert config.system_value().kernel.name == "{r|r<=1.5;0}"
+    assert config.system_value().kernel.name == "r on (0, 1.5]"
     assert config.initial.mixture is None
     assert config.initial_law().upper == (2.5,)
     assert resolve(file, ["system.kernel=2*r"]).system_value().kernel.name == "2*r"

@@ -41,6 +41,6 @@ def test_three_dimensions_reach_the_page(tmp_path):
 def test_the_plane_at_full_size(name, tmp_path):
     """20 000 particles in steps of 1e-3: the right term of eight, its error below 0.035 (published: 0.084)."""
     sets = ("time.step=1e-3", "time.observe_every=10", "grid.cells=[24, 24]")
-    result = pipeline.run(resolve(name, sets, seed=5), tmp_path / "out", draw=False).result
+    result = pipeline.run(resolve(name, sets, seed=5), tmp_path / "out", pipeline.Options(draw=False)).result
     assert [t["name"] for t in result["terms"]] == ["r**2"]
     assert abs(result["terms"][0]["coefficient"] - 3.0) < 0.035

@@ -259,7 +259,8 @@ def _works(deposits: Sequence[Deposits], spectra: npt.NDArray[np.complex128], ta
     if lengths[-1] % 2 == 0:
         twice[-1] = 1.0
     target *= twice / np.prod(lengths)
-    rows = spectra[moved].reshape(len(moved), 1, *target.shape[2:]) * target.conj()
+    # The operator `*` may or may not reuse a temporary, with its factors exchanged then: other last bits.
+    rows = np.multiply(spectra[moved].reshape(len(moved), 1, *target.shape[2:]), target.conj())
     # Re(K c j*): a force is odd, so its spectrum K is imaginary and only the other factor's imaginary part counts.
     flat = rows.imag.reshape(len(moved), -1) @ tables.force.imag.reshape(terms, -1).T
     n = np.array([float(deposits[s].particles) for s in moved])[:, None]

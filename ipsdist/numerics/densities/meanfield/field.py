@@ -55,7 +55,8 @@ class PotentialField:
     def interaction(self, density: Array) -> Array:
         """Return Phi * u (points...)."""
         n, m = self.shape[-1], self._lengths[-1]
-        product = self._spectrum * self._transform(density)
+        # The operator `*` may or may not reuse a temporary, with its factors exchanged then: other last bits.
+        product = np.multiply(self._spectrum, self._transform(density))
         if len(self.shape) == 1:
             return np.asarray(scipy.fft.irfft(product, m)[:n])
         for axis, points in enumerate(self.shape[:-1]):
