@@ -5,7 +5,7 @@
     python benchmarks/breakpoints.py --show             the table of what is there
 
 Rows go to benchmarks/results/breakpoints.jsonl, one a run; a row that is there is not done again. The criterion of a
-case is that of its run; the two others are tried on the same equations.
+case is that of its run; the two others are tried on the same equations; "net" is the network road.
 """
 
 from __future__ import annotations
@@ -80,6 +80,9 @@ def one(name: str, seed: int) -> dict[str, Any]:
             for criterion in CRITERIA
         }
     answers = {c: answer(f, len(config.terms())) for c, f in found.items()}
+    road = result["breakpoint_roads"]["network"]
+    if road is not None and road["places"] is not None:
+        answers["net"] = of_road(road, config.terms().names)
     return {
         "experiment": name,
         "seed": seed,
@@ -105,6 +108,16 @@ def answer(found: Any, terms: int) -> dict[str, Any]:
     }
 
 
+def of_road(road: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the same of a road in result.json."""
+    values, errors = np.zeros((2, len(road["pieces"]), len(names)))
+    for p, piece in enumerate(road["pieces"]):
+        for name, z, e in zip(piece["terms"], piece["coefficients"], piece["standard_errors"], strict=True):
+            values[p, names.index(name)], errors[p, names.index(name)] = z, e
+    kept = {"places": road["places"], "intervals": road["intervals"]}
+    return kept | {"values": values.tolist(), "errors": errors.tolist(), "smooth": None}
+
+
 def load() -> list[dict[str, Any]]:
     return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
 
@@ -116,7 +129,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         f" {'values':>8} {'in 95 %':>8} {'warned':>7}"
     ]
     for name, mine in ((n, [r for r in rows if r["experiment"] == n]) for n in EXPERIMENTS):
-        lines += [line(name, criterion, mine) for criterion in CRITERIA if mine]
+        roads = [road for road in (*CRITERIA, "net") if mine and all(road in r["answers"] for r in mine)]
+        lines += [line(name, road, mine) for road in roads]
     return "\n".join(lines)
 
 
@@ -126,7 +140,7 @@ def line(name: str, criterion: str, rows: list[dict[str, Any]]) -> str:
 
     known = truth_of(resolve(*EXPERIMENTS[name]))
     answers = [r["answers"][criterion] for r in rows]
-    warned = sum(bool(a["places"]) and a["smooth"] < 10 for a in answers)
+    warned = sum(bool(a["places"]) and (a["smooth"] or 99) < 10 for a in answers)
     first = f"{name:38} {criterion:5}"
     if known is None:
         counts = [len(a["places"]) for a in answers]
