@@ -105,8 +105,9 @@ class HatSystem:
 
     @property
     def first(self) -> float:
-        """Least place of a break point."""
-        return max(_FIRST * self.width, self.gap)
+        """Least place of a break point: beyond what a cut-off has frozen, which is no formula that a piece could end."""
+        frozen = [t.cutoff for t in self.terms if t.cutoff is not None and t.pieces[0][1].unbounded_at_zero()]
+        return max(_FIRST * self.width, self.gap, *frozen)
 
     def starting(self, places: Sequence[float]) -> Array:
         """Return the values (B, M, K) at the nodes of the terms on r > place, 0 before, for every place."""

@@ -26,6 +26,7 @@ from ipsdist.numerics.equations.radial import (
 from ipsdist.numerics.equations.tables import PairTables, pair_tables
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import Block, expected_nodes, slice_blocks, whole_mesh
+from ipsdist.stages.densities import slice_totals
 from ipsdist.stages.outside import outside_tables
 from ipsdist.stages.snapshots import rule_of
 from ipsdist.storage import Store
@@ -37,6 +38,8 @@ _HATS = 768
 _BLOCKS = 10
 """Blocks of panels whose Grams are kept apart: a task writes those that its slices belong to, two or three."""
 _MARGIN = 6
+_LEVELS, _MOST = (np.arange(200) + 0.5) / 200, 0.9
+"""Quantiles that are followed from slice to slice, and the share of them that counts."""
 _WIDTH = "equations/hats/width"
 _PARTS = ("energy", "laplacian", "work")
 
@@ -127,5 +130,29 @@ def load_hats(store: Store, config: RunConfig, diffusion: float) -> NormalEquati
 
 
 def pair_step(store: Store, diffusion: float) -> float:
-    """Return two standard deviations of how much the distance of a pair changes between two slices."""
-    return 2.0 * math.sqrt(2.0 * diffusion * float(np.diff(setup_of(store).slice_times).max()))
+    """Return how much the distance of a pair may change between two slices, twice over (length).
+
+    That is two standard deviations of what noise does, and twice what the drift of both does. Through pieces that are
+    narrower pairs pass between two slices: no time rule holds their integrals, and thousands of units of log-likelihood
+    can be gained there by nothing at all.
+    """
+    noise = math.sqrt(2.0 * diffusion * float(np.diff(setup_of(store).slice_times).max()))
+    return 2.0 * noise + 4.0 * _drift(store)
+
+
+def _drift(store: Store) -> float:
+    """Return how far particles drift between two slices: the quantiles of their positions, nine of ten, at most.
+
+    On a line a flow keeps the order of the particles, so that its quantiles go where it goes. The last tenth is left
+    out: a quantile in the gap between two groups jumps from one to the other.
+    """
+    setup = setup_of(store)
+    before, farthest = None, 0.0
+    for block in slice_blocks(setup.slices, setup.dimension):
+        for total in slice_totals(store, setup.replicas, setup.slices, setup.dimension, block.number):
+            share = np.cumsum(np.maximum(total.density_weights(), 0.0))
+            now = np.interp(_LEVELS, share / share[-1], total.mesh.axes()[0])
+            if before is not None:
+                farthest = max(farthest, float(np.quantile(np.abs(now - before), _MOST)))
+            before = now
+    return farthest

@@ -195,7 +195,11 @@ def refuse_step(config: RunConfig, setup: Setup) -> None:
     """Raise InputError for a ``mean_field.step`` in numbers that the scheme cannot take to the second slice."""
     if not _refined(config):
         centres = cells_of(setup.grid.lower, setup.grid.upper, setup.grid.cells)
-        _solve(config, centres, _start(config, centres), setup.slice_times[:2])
+        try:
+            _solve(config, centres, _start(config, centres), setup.slice_times[:2])
+        except RunError as error:
+            rule = "must lead to the second slice"
+            raise InputError("mean_field.step", rule, f"{config.mean_field.step:g}: {error}", 'use "auto"') from None
 
 
 def solve_densities(store: Store, task: Task, tick: Tick) -> Payload:

@@ -37,7 +37,7 @@ def on_pieces(terms: Dictionary, places: tuple[float, ...]) -> Dictionary:
             pieces.append((upper, term.pieces[0][1].text))
             if math.isfinite(upper):
                 pieces.append((math.inf, "0"))
-            cut = term.cutoff if lower == 0 else None
+            cut = term.cutoff if lower == 0 and term.pieces[0][1].unbounded_at_zero() else None
             parts = [(None if math.isinf(upto) else upto, text) for upto, text in pieces]
             found.append(RadialKernel.from_pieces(parts, cut, "dictionary.terms"))
     return Dictionary(tuple(found))

@@ -77,7 +77,9 @@ def test_the_kernel_is_in_pieces(small):
     columns = HatSystem.of(hats, hat_basis(store), config.terms(), 0.004).columns(places, all_columns(2, 2))
     np.testing.assert_allclose(used.gram.sum(0), columns.T @ hats.gram.sum(0) @ columns, rtol=1e-10)
     assert used.panels == 10
-    assert pair_step(store, 0.004) == pytest.approx(2 * np.sqrt(2 * 0.004 * 0.02))
+    drifted = pair_step(store, 0.0)
+    assert pair_step(store, 0.004) - drifted == pytest.approx(2 * np.sqrt(2 * 0.004 * 0.02))
+    assert 0.0 < drifted < 4 * 0.02  # |phi| is 2 at most, and half the particles pull either way
 
 
 def test_the_same_bits_on_workers(small, tmp_path):
@@ -104,3 +106,31 @@ def test_too_few_particles_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"`fit\.selection` must not be breakpoints where pairs are summed directly"):
         ips.run("polarization", tmp_path / "run", sets=("system.particles=200",))
     assert not (tmp_path / "run").exists()
+
+
+CONTRACTING = (
+    "system.particles=2000", "system.diffusion=0.01", "system.potential=x**2/2", "time.horizon=0.5", "time.step=0.005",
+    "time.observe_every=5", "initial.uniform={lower=-3.0,upper=3.0}", "fit.max_breaks=3", "fit.network=off",
+)  # fmt: skip
+
+
+def test_pairs_that_drift_fast_propose_no_pieces(tmp_path):
+    """V = x^2/2 takes 0.15 off the largest distances between two slices: 0 to 0.3 of it is no piece of its own."""
+    out = tmp_path / "run"
+    run(resolve("polarization", CONTRACTING), out, Options(draw=False), upto="kernel")
+    store, config = Store.open(out / "store.zarr"), resolve(out / "config.toml")
+    # dx/dt = -x: nine of ten quantiles drift by 0.9 * 3 * 0.025 at most.
+    assert pair_step(store, 0.0) == pytest.approx(4 * 0.9 * 3.0 * 0.025, rel=0.2)
+    r = np.linspace(0.0, 6.0, 400)
+    assert np.abs(load_kernel(store, config)(r)).max() < 5.0
+
+
+def test_breaks_stay_beyond_a_cutoff(tmp_path):
+    """A jump at 0.6 inside the cut-off of 1/r: what is frozen is not cut, and the run comes to its end."""
+    sets = [s for s in CONTRACTING if "potential" not in s]
+    sets += ["system.pieces=[{upto=0.6,kernel='2.0'},{kernel='0'}]", "dictionary.terms=['r','1/r']"]
+    out = tmp_path / "run"
+    run(resolve("polarization", (*sets, "dictionary.cutoff=1.0")), out, Options(draw=False), upto="kernel")
+    store = Store.open(out / "store.zarr")
+    assert all(b["place"] >= 1.0 for b in store.record("kernel/done")["breakpoints"])
+    assert np.isfinite(load_kernel(store, resolve(out / "config.toml"))(np.linspace(0.0, 4.0, 50))).all()

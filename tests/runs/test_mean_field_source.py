@@ -155,6 +155,8 @@ def test_a_step_in_numbers_solves_on_the_grid_itself(tmp_path):
     assert abs(terms(outcome)["r**2"] - 3.0) > 1e-3
     with pytest.raises(ips.InputError, match=r"`mean_field\.step` must be"):
         ips.run("cubic", tmp_path / "another", sets=[*own, "grid.cells=400"], draw=False)
+    with pytest.raises(ips.InputError, match=r"`mean_field\.step` must lead to .* got 1e-09: .* would take \d"):
+        ips.run("cubic", tmp_path / "another", sets=[*own, "mean_field.step=1e-9"], draw=False)
     assert not (tmp_path / "another").exists()
 
 
