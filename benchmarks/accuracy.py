@@ -9,17 +9,14 @@ Rows go to benchmarks/results/accuracy.jsonl, one a run; a row that is there is 
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _rows import arguments, complete, load
 
 ROWS = Path(__file__).parent / "results" / "accuracy.jsonl"
 TRUTH = {
@@ -191,10 +188,6 @@ def one(name: str, seed: int) -> dict[str, Any]:
     return {"experiment": name, "seed": seed, **row, "cpu_seconds": time.process_time() - start}
 
 
-def load() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """Return one line an experiment and coefficient; errors in bounds (the mean standard error of right answers)."""
     lines = [
@@ -237,24 +230,12 @@ def line(first: str, term: str, errors: np.ndarray, each: np.ndarray) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--only", nargs="*", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="EXPERIMENT")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--show", action="store_true")
+    parser = arguments(__doc__, EXPERIMENTS, "EXPERIMENT")
     args = parser.parse_args()
     if not args.show:
-        ROWS.parent.mkdir(exist_ok=True)
-        done = {(r["experiment"], r["seed"]) for r in load()}
-        wanted = [(n, s) for n in args.only for s in range(args.seeds) if (n, s) not in done]
-        with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool, ROWS.open("a") as file:
-            futures = [pool.submit(one, *row) for row in wanted]
-            for count, future in enumerate(as_completed(futures), start=1):
-                row = future.result()
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                print(f"{count}/{len(wanted)} {row['experiment']} seed {row['seed']} right {row['right']}", flush=True)
-    print(table(load()))
+        wanted = ((n, s) for n in args.only for s in range(args.seeds))
+        complete(ROWS, ("experiment", "seed"), wanted, one, args.processes, lambda row: f"right {row['right']}")
+    print(table(load(ROWS)))
 
 
 if __name__ == "__main__":

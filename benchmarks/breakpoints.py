@@ -10,16 +10,13 @@ case is that of its run; the two others are tried on the same equations; "net" i
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _rows import arguments, complete, load
 
 ROWS = Path(__file__).parent / "results" / "breakpoints.jsonl"
 CRITERIA = ("bic", "ebic", "2lnN")
@@ -118,10 +115,6 @@ def of_road(road: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return kept | {"values": values.tolist(), "errors": errors.tolist(), "smooth": None}
 
 
-def load() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """Return a line an experiment and criterion: right numbers, right terms, errors of right ones, coverage."""
     lines = [
@@ -165,24 +158,12 @@ def line(name: str, criterion: str, rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--only", nargs="*", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="EXPERIMENT")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--show", action="store_true")
-    options = parser.parse_args()
-    done = {(r["experiment"], r["seed"]) for r in load()}
-    wanted = [(name, seed) for seed in range(1, options.seeds + 1) for name in options.only]
-    missing = [w for w in wanted if w not in done]
-    if not options.show and missing:
-        ROWS.parent.mkdir(exist_ok=True)
-        with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
-            futures = {pool.submit(one, *w): w for w in missing}
-            for number, future in enumerate(as_completed(futures), start=1):
-                with ROWS.open("a") as file:
-                    file.write(json.dumps(future.result()) + "\n")
-                print(f"{number} of {len(missing)}: {futures[future]}", flush=True)
-    print(table(load()))
+    parser = arguments(__doc__, EXPERIMENTS, "EXPERIMENT")
+    args = parser.parse_args()
+    if not args.show:
+        wanted = ((name, seed) for seed in range(1, args.seeds + 1) for name in args.only)
+        complete(ROWS, ("experiment", "seed"), wanted, one, args.processes)
+    print(table(load(ROWS)))
 
 
 if __name__ == "__main__":

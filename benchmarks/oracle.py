@@ -13,18 +13,15 @@ its default settings. Rows go to benchmarks/results/oracle.jsonl, one a run; a r
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import math
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _rows import arguments, complete, load
 from numba import njit
 
 ROWS = Path(__file__).parent / "results" / "oracle.jsonl"
@@ -231,10 +228,6 @@ def coverage(phi: Any, positions: np.ndarray, band: dict[str, Any] | None) -> di
 # --- table and check ------------------------------------------------------------------------------------------------
 
 
-def load() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """Return one line a kernel: hits of both, how often they give the same terms, what the tool says where it is wrong.
 
@@ -304,29 +297,23 @@ def check() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--only", nargs="*", choices=LAWS, default=list(LAWS), metavar="KERNEL")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--show", action="store_true")
+    parser = arguments(__doc__, LAWS, "KERNEL")
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     if args.check:
         check()
         return
     if not args.show:
-        ROWS.parent.mkdir(exist_ok=True)
-        done = {(r["kernel"], r["seed"]) for r in load()}
-        wanted = [(n, s) for s in range(args.seeds) for n in args.only if (n, s) not in done]
-        with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool, ROWS.open("a") as file:
-            futures = [pool.submit(one, *row) for row in wanted]
-            for count, future in enumerate(as_completed(futures), start=1):
-                row = future.result()
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                right = f"right: oracle {row['oracle_right']}, tool {row['tool_right']}"
-                print(f"{count}/{len(wanted)} {row['kernel']} seed {row['seed']} {right}", flush=True)
-    print(table(load()))
+        wanted = ((n, s) for s in range(args.seeds) for n in args.only)
+        complete(
+            ROWS,
+            ("kernel", "seed"),
+            wanted,
+            one,
+            args.processes,
+            lambda row: f"right: oracle {row['oracle_right']}, tool {row['tool_right']}",
+        )
+    print(table(load(ROWS)))
 
 
 if __name__ == "__main__":

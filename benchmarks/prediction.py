@@ -11,16 +11,13 @@ Rows go to benchmarks/results/prediction.jsonl, one a run; a row that is there i
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _rows import arguments, complete, load
 
 ROWS = Path(__file__).parent / "results" / "prediction.jsonl"
 SIZES = (5_000, 20_000, 80_000)
@@ -60,10 +57,6 @@ def one(name: str, particles: int, seed: int) -> dict[str, Any]:
     }
 
 
-def load() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """Return one line an experiment and N, and the rate of L_data over N of every one that has several."""
     lines = [
@@ -99,25 +92,12 @@ def rate(losses: dict[int, np.ndarray]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--only", nargs="*", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="EXPERIMENT")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--show", action="store_true")
+    parser = arguments(__doc__, EXPERIMENTS, "EXPERIMENT")
     args = parser.parse_args()
     if not args.show:
-        ROWS.parent.mkdir(exist_ok=True)
-        done = {(r["experiment"], r["particles"], r["seed"]) for r in load()}
-        rows = ((name, n, seed) for seed in range(args.seeds) for name in args.only for n in EXPERIMENTS[name][1])
-        wanted = [row for row in rows if row not in done]
-        with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool, ROWS.open("a") as file:
-            futures = [pool.submit(one, *row) for row in wanted]
-            for count, future in enumerate(as_completed(futures), start=1):
-                row = future.result()
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                print(f"{count}/{len(wanted)} {row['experiment']} N {row['particles']} seed {row['seed']}", flush=True)
-    print(table(load()))
+        wanted = ((name, n, seed) for seed in range(args.seeds) for name in args.only for n in EXPERIMENTS[name][1])
+        complete(ROWS, ("experiment", "particles", "seed"), wanted, one, args.processes)
+    print(table(load(ROWS)))
 
 
 if __name__ == "__main__":

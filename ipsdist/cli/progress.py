@@ -67,7 +67,8 @@ class _LineObserver:
         if progress.done < progress.total or self._begun < 0 or self._silent:
             return
         seconds, done = time.perf_counter() - self._begun, progress.done - self._first
-        rate = f"  {with_prefix(done / seconds)}{progress.unit}/s" if done > 1 and seconds > 0 else ""
+        told = done > 1 and seconds > 0 and progress.unit != "%"
+        rate = f"  {with_prefix(done / seconds)}{progress.unit}/s" if told else ""
         self._begun = -1.0  # said
         try:
             print(f"{progress.stage:<10} {seconds:7.1f} s{rate}", file=sys.stderr, flush=True)
@@ -81,7 +82,8 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        text = "" if not speed or task.total == 1 else f"{with_prefix(speed)}{task.fields['unit']}/s"
+        shown = speed and task.total != 1 and task.fields["unit"] != "%"
+        text = f"{with_prefix(speed)}{task.fields['unit']}/s" if speed and shown else ""
         return Text(text, style="progress.data.speed")
 
 

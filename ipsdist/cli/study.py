@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ipsdist.cli.options import Json, Out, Quiet, Scheduler, Workers
+from ipsdist.cli.options import Json, Quiet, Scheduler, Workers
 from ipsdist.cli.output import print_json, print_table, printable
 from ipsdist.model.errors import InputError
+from ipsdist.report.terms import with_error
 
 __all__ = ["EPILOG", "seed_list", "studies", "study"]
 
@@ -19,6 +21,15 @@ A study that was stopped goes on where it was when the same command is given aga
 
 Source = Annotated[
     str, typer.Argument(metavar="STUDY|FILE.toml", help="A given study (see `ipsdist studies`) or a study file.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Where the study is kept; default studies/NAME. What it has is not redone.",
+        show_default=False,
+    ),
 ]
 Seeds = Annotated[
     str | None,
@@ -87,4 +98,4 @@ def seed_list(text: str) -> list[int]:
 
 
 def _with_error(value: float, error: float | None) -> str:
-    return f"{value:.3g}" + ("" if error is None else f" +- {error:.2g}")
+    return with_error(value, error, plain=True) if error else f"{value:.3g}"

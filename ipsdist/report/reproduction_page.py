@@ -86,7 +86,7 @@ def _section(part: Part) -> str:
     seeds = f"{part.seeds} seed{'' if part.seeds == 1 else 's'}"
     failed = f", {part.failed} failed" if part.failed else ""
     lines = [f"## {part.heading}", "", part.text.strip(), ""]
-    lines += [f"Study `{part.study}`: {part.runs} runs, {seeds}{failed}.", ""]
+    lines += [f"Study `{part.study}`: {part.runs} run{'' if part.runs == 1 else 's'}, {seeds}{failed}.", ""]
     if part.figures:
         lines += [_row("", "truth", "[S]", "ours", "standard error", "runs", "error of [S]", "our RMSE", "ratio")]
         lines += [_row(*["---"] * 9)]

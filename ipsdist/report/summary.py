@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +13,13 @@ __all__ = ["summary_lines"]
 
 
 def summary_lines(result: Mapping[str, Any]) -> list[str]:
-    """Return the learnt formula with errors, sigma^2, the runner-up and the verdict (ASCII unless a name is not)."""
+    """Return formula with errors, break points, sigma^2, runner-up and verdict (ASCII unless a name is not)."""
     verdict = judge(result)
     lines = [f"{left} = {right}" for left, right in formulas(result["terms"], plain=True)]
     if verdict.rank == 2 and result["terms"]:
         lines[0] += "   (a candidate: these data do not determine the law)"
+    if result.get("breakpoints"):
+        lines.append(f"break points: {'; '.join(map(_place, result['breakpoints']))}; 95 % intervals")
     diffusion = result["diffusion"]
     given = "" if diffusion["standard_error"] is not None else " (given)"
     lines.append(f"sigma^2 = {with_error(diffusion['value'], diffusion['standard_error'], plain=True)}{given}")
@@ -34,3 +37,10 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
         )
     doubts = [f"  - {doubt}" for doubt in verdict.doubts if not doubt.startswith("The runner-up")]
     return [*lines, f"trust: {verdict.level.lower()}", *doubts]
+
+
+def _place(found: Mapping[str, Any]) -> str:
+    """Return a break point with its interval, as many digits as the interval has a use for."""
+    lower, upper = found["interval95"]
+    places = max(0, 1 - math.floor(math.log10(upper - lower))) if upper > lower else 6
+    return f"{found['place']:.{places}f} ({lower:.{places}f} to {upper:.{places}f})"

@@ -33,7 +33,7 @@ _TOKEN = re.compile(
     r"|(?P<word>[a-z]{2,})|(?P<symbol>[a-z])|(?P<times>\*)|(?P<minus>-)|(?P<other>.)",
     re.DOTALL,
 )
-_KNOWN = re.compile(r"[a-z0-9+\-*/()., ]*")
+_KNOWN = re.compile(r"[a-z0-9+\-*/()., \]]*")
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -117,8 +117,8 @@ def _in_brackets(size: str) -> str:
 
 def as_factor(name: str) -> str:
     """Return the name of a term as it stands after its coefficient: nothing for 1, in brackets when it is a sum."""
-    if name == "1":
-        return ""
+    if name == "1" or name.startswith("1 on "):
+        return name[2:]
     bare, before = name, ""
     while bare != before:
         before, bare = bare, re.sub(r"\([^()]*\)", "", bare)

@@ -108,8 +108,12 @@ def complete(
         stage.prepare(store, config)
         store.commit(f"{stage.name}/begun", {"fingerprint": fingerprint})
     tasks = list(stage.tasks(config, setup_of(store), str(store.path), fingerprint))
-    payloads = _run_tasks(stage, store, tasks, executor, observe)
+    if not tasks:  # all is done in the end, and takes its time
+        observe(Progress(stage.name, 0.0, 1.0, stage.unit))
+    payloads = _run_tasks(stage, store, tasks, executor, observe) if tasks else []
     answer = stage.finish(store, config, payloads)
+    if not tasks:
+        observe(Progress(stage.name, 1.0, 1.0, stage.unit))
     cost = clock.cost()
     cost["cpu_seconds"] += sum(p["cost"]["cpu_seconds"] for p in payloads if p["cost"]["process"] != os.getpid())
     cost["peak_bytes"] = max([cost["peak_bytes"], *(p["cost"]["peak_bytes"] for p in payloads)])

@@ -71,11 +71,11 @@ def break_doubts(found: BreakFit, most: int) -> tuple[str, ...]:
         count, difference = found.smooth
         how = "better than" if difference < 0 else "about as well as"
         told.append(
-            f"a smooth kernel, a cubic spline of {count} coefficients, describes the data {how} the pieces: the break "
-            "points may be those of an approximation, and their intervals hold for these terms alone"
+            f"A smooth kernel, a cubic spline of {count} coefficients, describes the data {how} the pieces: the break "
+            "points may be those of an approximation, and their intervals hold for these terms alone."
         )
     if len(found.places) == most:
-        told.append(f"there are as many break points as fit.max_breaks allows, {most}: more may be needed")
+        told.append(f"There are as many break points as fit.max_breaks allows, {most}: more may be needed.")
     return tuple(told)
 
 

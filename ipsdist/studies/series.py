@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,10 +49,11 @@ def plot_of(plot: PlotSection, rows: Sequence[Row], units: Mapping[str, str]) ->
         "curve": lambda label, own: _curve(plot, label, own),
         "terms": lambda label, own: _terms(label, own),
     }[plot.kind]
-    series = [s for key, own in groups.items() if (s := make(_series_label(plot.by, key), own)) is not None]
+    terms = plot.kind == "terms"
+    labels = {key: _series_label(plot.by, key) or ("learnt" if terms else "") for key in groups}
+    series = [s for key, own in groups.items() if (s := make(labels[key], own)) is not None]
     if not series:
         return None
-    terms = plot.kind == "terms"
     if terms and (truth := _truth(rows)) is not None:
         series.append(truth)
     x = plot.x or ("term" if terms else "iteration")
@@ -67,13 +68,21 @@ def plot_of(plot: PlotSection, rows: Sequence[Row], units: Mapping[str, str]) ->
         series=tuple(series),
         law=None if plot.fit == "none" else plot.fit,
         reference=plot.reference,
-        note=f"Mean over {_counts(groups.values())} with its standard error",
+        note=f"Mean over {_counts(plot, groups.values())} with its standard error",
     )
 
 
-def _counts(groups: Any) -> str:
-    sizes = {len({row["seed"] for row in own}) for own in groups}
-    return f"{min(sizes)} to {max(sizes)} seeds" if len(sizes) > 1 else f"{min(sizes)} seed{'s' * (max(sizes) > 1)}"
+def _counts(plot: PlotSection, groups: Iterable[Sequence[Row]]) -> str:
+    """Return what a mean is taken over: seeds, or runs where other keys vary that the plot does not part."""
+    seeds: dict[tuple[int, str], list[int]] = {}
+    for group, own in enumerate(groups):
+        for row in own:
+            seeds.setdefault((group, repr(row.get(plot.x or "")) if plot.kind == "points" else ""), []).append(
+                row["seed"]
+            )
+    word = "run" if any(len(set(each)) < len(each) for each in seeds.values()) else "seed"
+    sizes = sorted({len(each) for each in seeds.values()})
+    return f"{sizes[0]} to {sizes[-1]} {word}s" if len(sizes) > 1 else f"{sizes[0]} {word}{'s' * (sizes[0] > 1)}"
 
 
 def _axis(name: str, units: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ipsdist.config import RunConfig
+from ipsdist.config import RunConfig, case_names
 from ipsdist.config.study import Row, StudyFile, load_study, row_config
 from ipsdist.importers.parquet_writer import to_parquet
 from ipsdist.model.errors import InputError
@@ -89,7 +89,7 @@ def study(
     source: str | Path,
     out: Path | str | None = None,
     *,
-    seeds: Sequence[int] | None = None,
+    seeds: Sequence[int] | int | None = None,
     options: Options | None = None,
     **how: Any,
 ) -> Study:
@@ -99,13 +99,14 @@ def study(
     ----------
     source : name of a given study, or path of a study file (docs/studies.md).
     out : directory of the study; ``studies/NAME`` by default. Every run has a directory of its own in ``runs``.
-    seeds : in place of those of the file; more seeds add rows, and leave the others as they are.
+    seeds : in place of those of the file, or how many, from 0; more seeds add rows, and leave the others as they are.
     options, how : `Options`, or its fields as keywords; with ``workers=2``, each does one run at a time.
 
     Raises InputError for a bad study file before anything is written. A run that fails is a row that says why.
     """
     options = options_of(options, how)
     path = _path(source)
+    seeds = range(seeds) if isinstance(seeds, int) else seeds
     file, base, rows = load_study(path, None if seeds is None else tuple(seeds))
     out = Path("studies") / file.name if out is None else Path(out)
     planned = _planned(base, rows)
@@ -125,6 +126,8 @@ def _path(source: str | Path) -> Path:
     names = [name for name, _ in given()]
     if text not in names:
         rule, fix = "must be a study file or one of the given studies", f"given ones are {', '.join(names)}"
+        if text in dict(case_names()):
+            fix = f"that is a case: ipsdist run {text}"
         raise InputError("STUDY", rule, repr(text), fix)
     return Path(str(resources.files("ipsdist.studies").joinpath("given", f"{text}.toml")))
 

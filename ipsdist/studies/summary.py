@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ipsdist.report.terms import with_error
 from ipsdist.studies.paths import number
 from ipsdist.studies.series import mean_and_error
 
@@ -62,5 +63,5 @@ def summary_lines(summary: Sequence[Mapping[str, Any]]) -> list[str]:
 def _cell(value: Any) -> str:
     if isinstance(value, Mapping) and set(value) == {"mean", "standard_error"}:
         error = value["standard_error"]
-        return f"{value['mean']:.4g}" + ("" if error is None else f" +- {error:.2g}")
+        return with_error(value["mean"], error, plain=True) if error else f"{value['mean']:.4g}"
     return "-" if value is None else str(value)

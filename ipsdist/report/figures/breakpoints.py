@@ -106,7 +106,7 @@ def _slope(ax: Axes, data: ReportData, network: Mapping[str, Any]) -> None:
     ax.set_ylim(0, 1.15 * top or 1.0)
     length, time = plain_label(data.length_unit), plain_label(data.time_unit)
     ax.set(title="its slope by automatic differentiation", ylabel=f"$|f'|$ (1/({length} {time}))")
-    ax.legend(loc="upper right")
+    ax.legend(loc="best")
     _distances(ax, data, radii[-1])
 
 
@@ -134,7 +134,11 @@ def _profile(ax: Axes, profile: Mapping[str, Any], found: Mapping[str, Any], dat
     ax.plot(profile["places"], profile["misfit"], color=LEARNT["color"], marker=".", markersize=4)
     ax.axvspan(*found["interval95"], color=BAND, linewidth=0, zorder=0)
     ax.axhline(_HIGH, color=GREY, linestyle="--", linewidth=0.9)
-    ax.set_ylim(0, min(4.0 * _HIGH, 1.1 * max(profile["misfit"])) or 1.0)
+    top = min(4.0 * _HIGH, 1.1 * max(profile["misfit"])) or 1.0
+    near = [place for place, misfit in zip(profile["places"], profile["misfit"], strict=True) if misfit <= top]
+    near += [*found["interval95"], found["place"]]
+    margin = 0.06 * (max(near) - min(near)) or 1.0
+    ax.set(xlim=(min(near) - margin, max(near) + margin), ylim=(0, top))
     ax.locator_params(axis="x", nbins=3)
     ax.set(title=f"misfit near {number(found['place'], 3)}", xlabel=f"place ({plain_label(data.length_unit)})")
     if first:

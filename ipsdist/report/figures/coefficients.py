@@ -33,7 +33,7 @@ def coefficients(result: Mapping[str, Any], data: ReportData) -> Picture | Missi
     _values(axes[0], names, kept, true)
     if standard:
         _errors(axes[1], names, kept, true)
-    axes[0].set_yticks(range(len(names)), [figure_name(name, 16) for name in names])
+    axes[0].set_yticks(range(len(names)), [figure_name(name) for name in names])
     axes[0].set_ylim(len(names) - 0.4, -0.6)
     _write_values(axes[-1], names, kept)
     drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)

@@ -120,7 +120,7 @@ def _draw_paths(ax: Axes, data: ReportData, path: Array, coloured: Sequence[int]
     marker = "o" if len(path) <= 60 else ""
     for k, j in enumerate(coloured):
         look: dict[str, Any] = {"color": PALETTE[k], "linestyle": _STYLES[k], "marker": marker, "markersize": 3.5}
-        ax.plot(turns, path[:, j], label=figure_name(data.names[j], 16), zorder=3, **look)
+        ax.plot(turns, path[:, j], label=figure_name(data.names[j]), zorder=3, **look)
     label = "masked in the end"
     for j in range(path.shape[1]):
         if j in coloured:
