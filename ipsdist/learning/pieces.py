@@ -105,7 +105,7 @@ class HatSystem:
 
     @property
     def first(self) -> float:
-        """Least place of a break point: beyond what a cut-off has frozen, which is no formula that a piece could end."""
+        """Least place of a break point: beyond what a cut-off has frozen, which is no formula for a piece to end."""
         frozen = [t.cutoff for t in self.terms if t.cutoff is not None and t.pieces[0][1].unbounded_at_zero()]
         return max(_FIRST * self.width, self.gap, *frozen)
 

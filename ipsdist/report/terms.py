@@ -162,7 +162,7 @@ def _mathtext(match: re.Match[str]) -> str:
         return f"{'e' if kind == 'exp' else ''}^{{{inner}}}"
     if kind == "word":
         return rf"\mathrm{{{text}}}"
-    return {"times": r"\,", "other": r"\ " if text == " " else text}.get(kind, text)
+    return {"times": r"\,", "other": {" ": r"\ ", ",": "{,}"}.get(text, text)}.get(kind, text)
 
 
 def _part(match: re.Match[str]) -> tuple[str, str]:

@@ -20,7 +20,7 @@ def take_over(stage: str, store: Store, fingerprint: str, donors: Sequence[Path]
     Donors are directories of runs. Equal fingerprints mean equal bits, so it does not show in any answer. Raises
     RunError when the disk refuses.
     """
-    if not donors or _done(store, stage, fingerprint):
+    if _done(store, stage, fingerprint):
         return False
     for donor in donors:
         if not (donor / STORE / "zarr.json").exists():
@@ -32,6 +32,9 @@ def take_over(stage: str, store: Store, fingerprint: str, donors: Sequence[Path]
         store.set_attributes(**{TAKEN: {**(store.attributes.get(TAKEN) or {}), stage: donor.name}})
         if adopt(store, other, stage):
             return True
+    told = store.attributes.get(TAKEN) or {}
+    if stage in told:  # it is done here after all: a donor has lost it, or the keys have changed
+        store.set_attributes(**{TAKEN: {name: run for name, run in told.items() if name != stage}})
     return False
 
 

@@ -130,11 +130,11 @@ def load_hats(store: Store, config: RunConfig, diffusion: float) -> NormalEquati
 
 
 def pair_step(store: Store, diffusion: float) -> float:
-    """Return how much the distance of a pair may change between two slices, twice over (length).
+    """Return the least width of a piece that the time rule can see (length).
 
-    That is two standard deviations of what noise does, and twice what the drift of both does. Through pieces that are
-    narrower pairs pass between two slices: no time rule holds their integrals, and thousands of units of log-likelihood
-    can be gained there by nothing at all.
+    That is two standard deviations of how much noise changes the distance of a pair between two slices, and how much
+    drift does in a panel of two intervals. Through narrower pieces pairs pass unseen: no time rule holds their
+    integrals, and thousands of units of log-likelihood can be gained there by nothing at all.
     """
     noise = math.sqrt(2.0 * diffusion * float(np.diff(setup_of(store).slice_times).max()))
     return 2.0 * noise + 4.0 * _drift(store)

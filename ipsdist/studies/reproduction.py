@@ -56,7 +56,7 @@ def reproduce(
     out : directory of the studies, one below it each; a reproduction that was stopped goes on there.
     page : the Markdown file, by default docs/REPRODUCTION.md where there is a docs, else REPRODUCTION.md in ``out``;
         its figures go into the directory ``reproduction`` beside it.
-    quick : one seed each instead of several, and the shorter studies where a part has one; the page says so.
+    quick : one seed each instead of several; the page says so. More seeds later go on from there.
     only : names of the studies that are done and shown; all by default.
 
     Raises InputError for unknown names, before anything is written.
@@ -71,8 +71,7 @@ def reproduce(
         seeds = range(1 if quick else int(part.get("seeds", 5)))
         observe = _within(told, place, len(chosen), part.get("name", part["study"]))
         name = part.get("name", part["study"])
-        home = out / (f"{name}-quick" if quick else name)
-        done = study(_source(part, quick), home, seeds=tuple(seeds), options=replace(options, observe=observe))
+        done = study(part["study"], out / name, seeds=tuple(seeds), options=replace(options, observe=observe))
         failed += [f"{part['study']}/{row['run']}" for row in done.failed]
         parts.append(_part(part, done))
     text = reproduction_page(parts, versions(_PACKAGES), quick=quick, whole=not only)
@@ -92,10 +91,6 @@ def _chosen(only: Sequence[str] | None) -> list[dict[str, Any]]:
 
 def _default_page(out: Path) -> Path:
     return Path("docs/REPRODUCTION.md") if Path("docs").is_dir() else out / "REPRODUCTION.md"
-
-
-def _source(part: Mapping[str, Any], quick: bool) -> str:
-    return str(part["quick_study"]) if quick and "quick_study" in part else str(part["study"])
 
 
 def _within(observe: Any, place: int, count: int, name: str) -> Any:
@@ -155,7 +150,7 @@ def _drawing(asked: Mapping[str, Any], done: Study) -> Drawing:
         fits = [r for r in done.rows if r["status"] == "done" and all(r.get(k) == v for k, v in asked["run"].items())]
         folder = done.out / "runs" / fits[0]["run"] / "figures" if fits else folder / "none"
     source = folder / f"{asked['name']}.png"
-    stem = f"{done.out.name.removesuffix('-quick')}_{asked['name']}"
+    stem = f"{done.out.name}_{asked['name']}"
     suffix = asked.get("as", "")
     return Drawing(
         f"reproduction/{stem}{'_' + suffix if suffix else ''}.png", asked["text"], source if source.exists() else None

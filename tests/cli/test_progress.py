@@ -36,6 +36,14 @@ def test_a_log_gets_one_line_for_every_finished_stage(capsys: pytest.CaptureFixt
     assert lines[1].split()[1:] == ["0.0", "s"]
 
 
+def test_shares_have_no_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    """Percent a second tells nothing."""
+    with observer(quiet=False) as observe:
+        observe(Progress("study", 0.0, 100.0, "%"))
+        observe(Progress("study", 100.0, 100.0, "%"))
+    assert capsys.readouterr().err.split()[2:] == ["s"]
+
+
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """Neither on stdout nor on stderr."""
     with observer(quiet=True) as observe:

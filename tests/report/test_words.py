@@ -137,6 +137,24 @@ def test_summary_of_the_cubic_run():
     ]
 
 
+def test_summary_of_a_kernel_in_pieces():
+    """Break points have their intervals, with the digits that these allow."""
+    places = [
+        {"place": 1.50848, "interval95": [1.49170, 1.52690]},
+        {"place": 1.99330, "interval95": [1.98642, 1.99978]},
+    ]
+    assert summary_lines(sample_result(breakpoints=places))[1] == (
+        "break points: 1.508 (1.492 to 1.527); 1.993 (1.986 to 2.000); 95 % intervals"
+    )
+
+
+def test_names_on_pieces():
+    """They are written as names are, and a constant leaves its 1 out."""
+    assert figure_name("r**2 on (0, 1.5]") == r"$r^{2}\ \mathrm{on}\ (0{,}\ 1.5]$"
+    assert html_name("r**2 on (0, 1.5]") == "<i>r</i><sup>2</sup> on (0, 1.5]"
+    assert as_factor("1 on (0, 1.5]") == "on (0, 1.5]"
+
+
 def test_summary_of_a_doubtful_run():
     """Signs, constants, learnt sigma^2, a potential and doubts are said; unknown truth is left out."""
     terms = [

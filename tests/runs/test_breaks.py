@@ -7,6 +7,7 @@ import pytest
 
 import ipsdist as ips
 from ipsdist.config import resolve
+from ipsdist.learning.breakpoints import break_points, pieces_fit
 from ipsdist.learning.pieces import HatSystem, all_columns
 from ipsdist.model.errors import InputError
 from ipsdist.runs.pipeline import Options, run
@@ -121,8 +122,11 @@ def test_pairs_that_drift_fast_propose_no_pieces(tmp_path):
     store, config = Store.open(out / "store.zarr"), resolve(out / "config.toml")
     # dx/dt = -x: nine of ten quantiles drift by 0.9 * 3 * 0.025 at most.
     assert pair_step(store, 0.0) == pytest.approx(4 * 0.9 * 3.0 * 0.025, rel=0.2)
-    r = np.linspace(0.0, 6.0, 400)
-    assert np.abs(load_kernel(store, config)(r)).max() < 5.0
+    # Told the break, one jump; with pieces of 0.06, which no pair is seen in twice, 400 units less are found.
+    hats, basis = load_hats(store, config, 0.01), hat_basis(store)
+    told = pieces_fit(hats, basis, config.terms(), [2.0], 0.01).score
+    assert break_points(hats, basis, config.terms(), 0.01, max_breaks=3).score < told - 100.0
+    assert store.record("kernel/done")["breakpoint_roads"]["profile"]["score"] > told - 20.0
 
 
 def test_breaks_stay_beyond_a_cutoff(tmp_path):
@@ -134,3 +138,14 @@ def test_breaks_stay_beyond_a_cutoff(tmp_path):
     store = Store.open(out / "store.zarr")
     assert all(b["place"] >= 1.0 for b in store.record("kernel/done")["breakpoints"])
     assert np.isfinite(load_kernel(store, resolve(out / "config.toml"))(np.linspace(0.0, 4.0, 50))).all()
+
+
+def test_runs_with_break_points_are_pooled(tmp_path):
+    """As the refusal advises, by best_subset: their equations hold what a pool needs, and hats besides."""
+    homes = [tmp_path / name for name in ("one", "two")]
+    for seed, out in enumerate(homes):
+        run(resolve("polarization", CONTRACTING, seed=seed), out, Options(draw=False), upto="kernel")
+    with pytest.raises(InputError, match=r"add --set fit\.selection=best_subset"):
+        ips.pool(homes)
+    result = ips.pool(homes, sets=["fit.selection=best_subset"]).result
+    assert (result["selection"], result["particles"]) == ("best_subset", 4000)

@@ -11,6 +11,7 @@ from ipsdist.studies.order import places, run_name
 from ipsdist.studies.paths import found
 from ipsdist.studies.series import plot_of
 from ipsdist.studies.study import _path, given
+from ipsdist.studies.summary import _cell
 from ipsdist.studies.table import table_columns, to_csv
 
 RESULT = {
@@ -211,3 +212,18 @@ def test_given_studies_make_runs(name):
 def test_a_study_that_is_not_given_is_refused_with_those_that_are():
     with pytest.raises(InputError, match=r"`STUDY` must be a study file or one of the given studies.*fig3_particles"):
         _path("fig9")
+    with pytest.raises(InputError, match=r"that is a case: ipsdist run polarization$"):
+        _path("polarization")
+
+
+def test_a_mean_says_what_it_is_taken_over():
+    """Seeds; runs, where other keys vary that the plot does not part; as few digits as the error has a use for."""
+    plot = PlotSection(name="loss", x="system.particles", y="data_loss", by=("form",))
+    rows = [
+        {"system.particles": n, "form": f, "seed": s, "data_loss": 1.0} for n in (1, 2) for f in "ab" for s in (0, 1)
+    ]
+    units = {"length": "m", "time": "s"}
+    assert plot_of(plot, rows, units).note == "Mean over 2 seeds with its standard error"
+    assert plot_of(plot.model_copy(update={"by": ()}), rows, units).note == "Mean over 4 runs with its standard error"
+    assert _cell({"mean": 0.0160539, "standard_error": 0.0074736}) == "0.0161 +- 0.0075"
+    assert _cell({"mean": 1.0, "standard_error": 0.0}) == "1"

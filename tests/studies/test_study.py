@@ -15,6 +15,7 @@ import pytest
 
 import ipsdist as ips
 from ipsdist.cli.app import main
+from ipsdist.runs.sharing import taken_over
 from ipsdist.stages import particles
 from ipsdist.storage import Store
 from tests.report.validation import validate
@@ -165,6 +166,11 @@ def test_runs_that_differ_in_their_prediction_alone_share_the_rest(tmp_path):
     assert second["taken_over"] == "particles densities equations"
     assert first["kernel"] == second["kernel"]
     assert 0 < abs(first["data_loss"] - second["data_loss"]) < first["data_loss"]
+    home = tmp_path / "out" / "runs" / second["run"]
+    ips.run(home / "config.toml", home, sets=["fit.criterion=2lnN"], draw=False)
+    assert list(taken_over(home)) == ["particles", "densities", "equations"]
+    ips.run(home / "config.toml", home, sets=["fit.form=weak"], draw=False)
+    assert list(taken_over(home)) == ["particles", "densities"]  # the equations are its own now
 
 
 SCHEMES = ("scharfetter_gummel", "carrillo_chertock_huang")

@@ -54,7 +54,9 @@ def coefficient_history(result: Mapping[str, Any], data: ReportData) -> Picture 
         for text, place, side in (("phase I", 0.0, "left"), ("phase II", 1.0, "right")):
             ax.annotate(text, (place, 1.0), xycoords="axes fraction", ha=side, va="bottom", fontsize=9.0)
     ax.set_xlabel("iteration")
-    drawn.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    handles, labels = ax.get_legend_handles_labels()
+    across = 2 if max(len(data.names[j]) for j in (*coloured, 0)) > 12 else 4
+    drawn.legend(handles, labels, loc="outside upper center", ncols=across)
     rows: list[tuple[object, ...]] = [
         (_turn(k, path, data), *(float(path[k, j]) for j in coloured), int(np.count_nonzero(path[k])))
         for k in _rows(len(path))

@@ -69,10 +69,7 @@ def solve_mean_field(
     moments = np.atleast_1d(np.asarray(times, dtype=np.float64))
     u = np.array(initial, dtype=np.float64)
     _check(u, grid, diffusion, moments)
-    if scheme not in SCHEMES:
-        raise InputError("mean_field.scheme", f"must be one of {', '.join(SCHEMES)}", got=scheme)
-    if step is not None and not 0.0 < step < math.inf:
-        raise InputError("mean_field.step", "must be positive", got=step)
+    _check_keys(scheme, step)
     steps = SCHEMES[scheme](grid, PotentialField(grid, potential, external), 0.5 * diffusion, step)
     steps.check(u)
     out = np.empty((len(moments), *u.shape))
@@ -121,6 +118,13 @@ SCHEMES: dict[str, Callable[[Grid, PotentialField, float, float | None], TimeSte
     "runge_kutta_4": _runge_kutta_4,
 }
 """How the equation can be solved: the flux in space with its time steps, by name (mean_field.scheme)."""
+
+
+def _check_keys(scheme: str, step: float | None) -> None:
+    if scheme not in SCHEMES:
+        raise InputError("mean_field.scheme", f"must be one of {', '.join(SCHEMES)}", got=scheme)
+    if step is not None and not 0.0 < step < math.inf:
+        raise InputError("mean_field.step", "must be positive", got=step)
 
 
 def _check(initial: Array, grid: Grid, diffusion: float, times: Array) -> None:
