@@ -21,7 +21,7 @@ from ipsdist.stages.base import Payload, Stage, Task, Tick, nothing_shared
 from ipsdist.stages.doubts import doubts
 from ipsdist.stages.equations import read_equations, write_equations
 from ipsdist.stages.network import network_road
-from ipsdist.stages.pieces import on_pieces, road_of, runner_rows
+from ipsdist.stages.pieces import on_pieces, road_of, roads_doubt, runner_rows
 from ipsdist.stages.radial import unheld
 from ipsdist.storage import Store
 
@@ -54,6 +54,7 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
             uniform = phases(config, equations, diffusion.value, importance=False).history
         told = doubts(config, found)
         road = network_road(store, config, diffusion.value) if found.breaks is not None else None
+        disagree = () if found.breaks is None else roads_doubt(found.breaks.places.tolist(), road)
     write_equations(store, _EQUATIONS, equations)
     store.write("kernel/coefficients", fit.coefficients, dims=("kept",))
     store.write("kernel/covariance", fit.covariance, dims=("kept", "other_kept"))
@@ -66,7 +67,7 @@ def _finish(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Pay
         "unresolved": list(found.unresolved),
         "bridged": found.bridged,
         "slice_error": found.slice_error,
-        "warnings": [*found.warnings, *unheld(store, config)],
+        "warnings": [*found.warnings, *disagree, *unheld(store, config)],
         "form_reason": (found.reason or config.form_reason) + _whose_errors(config),
         "settled": found.settled,
         "factor": found.factor,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.radial import RadialKernel
 from ipsdist.model.radial_basis import RadialBasis
 
-__all__ = ["break_doubts", "fit_of", "in_pieces", "on_pieces", "road_of", "runner_rows"]
+__all__ = ["break_doubts", "fit_of", "in_pieces", "on_pieces", "road_of", "roads_doubt", "runner_rows"]
 
 
 _EVIDENCE = 10.0
@@ -77,6 +78,20 @@ def break_doubts(found: BreakFit, most: int) -> tuple[str, ...]:
     if len(found.places) == most:
         told.append(f"There are as many break points as fit.max_breaks allows, {most}: more may be needed.")
     return tuple(told)
+
+
+def roads_doubt(places: Sequence[float], road: dict[str, Any] | None) -> tuple[str, ...]:
+    """Return what to say where the network ``road`` (None: not taken) finds another number of break points."""
+    if road is None or road["places"] is None or len(road["places"]) == len(places):
+        return ()
+
+    def told(found: Sequence[float]) -> str:
+        return ", ".join(f"{b:.3g}" for b in found) or "none"
+
+    return (
+        f"The two roads disagree on the number of break points: by the profile misfit {told(places)}; by the network "
+        f"{told(road['places'])}.",
+    )
 
 
 def runner_rows(found: BreakFit, terms: Dictionary) -> list[dict[str, Any]]:

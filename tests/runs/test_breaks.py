@@ -13,6 +13,7 @@ from ipsdist.model.errors import InputError
 from ipsdist.runs.pipeline import Options, run
 from ipsdist.stages.breaks import hat_basis, load_hats, pair_step
 from ipsdist.stages.kernel import load_kernel, load_used_equations
+from ipsdist.stages.pieces import roads_doubt
 from ipsdist.storage import Store
 from tests.report.validation import validate
 from tests.runs.samples import answer
@@ -149,3 +150,20 @@ def test_runs_with_break_points_are_pooled(tmp_path):
         ips.pool(homes)
     result = ips.pool(homes, sets=["fit.selection=best_subset"]).result
     assert (result["selection"], result["particles"]) == ("best_subset", 4000)
+
+
+@pytest.mark.parametrize(
+    ("places", "road", "said"),
+    [
+        ([1.5, 2.0], {"places": [1.52, 1.98]}, ()),
+        ([1.5], None, ()),
+        ([1.5], {"places": None}, ()),
+        ([], {"places": [0.5]}, ("by the profile misfit none; by the network 0.5.",)),
+        ([2.0], {"places": [1.5, 2.0, 7.0]}, ("by the profile misfit 2; by the network 1.5, 2, 7.",)),
+    ],
+)
+def test_roads_that_disagree_are_told(places, road, said):
+    """The number of break points counts; that the network is less exact about their places is its nature."""
+    told = roads_doubt(places, road)
+    assert len(told) == len(said)
+    assert all(t.startswith("The two roads disagree") and t.endswith(s) for t, s in zip(told, said, strict=True))
