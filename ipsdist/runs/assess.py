@@ -211,17 +211,15 @@ def _predictions(
     """
     start = np.maximum(first, 0.0)
     start = start / (start.sum() * np.prod(grid.spacing))
-    learnt, keys = laws[1], config.mean_field
-    scheme: str = keys.scheme
+    known = [law for law in laws if law is not None]
+    keys = config.mean_field
+    scheme = _common_scheme(start, grid, known[-1], diffusion) if known and keys.scheme == "auto" else keys.scheme
     found: list[Array | None] = []
     for law in laws:
         if law is None:
             found.append(None)
             continue
         try:
-            if scheme == "auto":  # one for both laws, or their difference would show in W2
-                by = learnt or law
-                scheme = chosen_scheme(start, grid, by.kernel.potential, diffusion, by.external)
             solved = solve_mean_field(
                 start,
                 grid,
@@ -238,6 +236,14 @@ def _predictions(
         else:
             found.append(solved)
     return found
+
+
+def _common_scheme(start: Array, grid: Grid, law: _Law, diffusion: float) -> str:
+    """Return one scheme for both laws, or the difference of two would show in W2; whatever fails says so later."""
+    try:
+        return chosen_scheme(start, grid, law.kernel.potential, diffusion, law.external)
+    except InputError:
+        return "scharfetter_gummel"
 
 
 def _wasserstein(data: Array, predicted: list[Array | None], grid: Grid, times: Array) -> dict[str, Any] | None:
