@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ipsdist.learning.columns import Price, best_columns, scaled
+from ipsdist.learning.columns import best_columns, scaled
 from ipsdist.learning.insertion import Insertion
 from ipsdist.learning.pieces import HatSystem, Kept, Pieces, all_columns
+from ipsdist.learning.price import Price
 from ipsdist.learning.smoothness import smooth_score
 from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.normal_equations import NormalEquations

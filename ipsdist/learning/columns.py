@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 import itertools
-import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from ipsdist.learning.price import Price
 from ipsdist.learning.small_systems import solve_subsets
 from ipsdist.learning.uncertainty import condition, covariance
-from ipsdist.model.errors import InputError
 from ipsdist.model.fit import Fit
 from ipsdist.model.normal_equations import NormalEquations
 
-__all__ = ["Price", "best_columns", "columns_fit", "scaled"]
+__all__ = ["best_columns", "columns_fit", "scaled"]
 
 Array = npt.NDArray[np.float64]
 
-_CRITERIA = ("bic", "ebic", "2lnN")
 _EACH = 12
 """Columns up to which every subset of them is solved; of more, single ones are put in, left out and exchanged."""
 _BETTER = 1e-6
 """Difference in score that is more than rounding."""
-
-
-@dataclass(frozen=True)
-class Price:
-    """What coefficients and places cost."""
-
-    criterion: str
-    particles: int
-    terms: int
-    nodes: int
-    """Nodes among which places are chosen."""
-
-    @classmethod
-    def by(cls, criterion: str, particles: int, terms: int, nodes: int = 0) -> Price:
-        """Return the price by a criterion. Raises InputError for an unknown one."""
-        if criterion not in _CRITERIA:
-            raise InputError("fit.criterion", "must be bic, ebic or 2lnN", repr(criterion), "ebic is the usual choice")
-        return cls(criterion, particles, terms, nodes)
-
-    def __call__(self, kept: int, breaks: int) -> float:
-        """Return the price of so many coefficients and places."""
-        each = (kept + breaks) * math.log(self.particles)
-        if self.criterion == "2lnN":
-            return 2 * each
-        if self.criterion == "bic":
-            return each
-        choices = math.comb(self.terms * (breaks + 1), kept) * math.comb(max(self.nodes, breaks), breaks)
-        return each + 2 * math.log(choices)
 
 
 def columns_fit(equations: NormalEquations, diffusion: float, *, criterion: str = "ebic") -> Fit:

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ipsdist.learning.columns import Price, scaled
+from ipsdist.learning.columns import scaled
 from ipsdist.learning.pieces import HatSystem, without_contact
+from ipsdist.learning.price import Price
 from ipsdist.model.radial_basis import RadialBasis
 
 __all__ = ["smooth_score"]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipsdist.learning.branch import leading_subsets
+from ipsdist.learning.price import Price
 from ipsdist.learning.small_systems import SINGULAR, solve_subsets
 from ipsdist.learning.uncertainty import condition, covariance
 from ipsdist.model.errors import InputError
@@ -65,13 +66,16 @@ def best_subset(
         For the strong form (its misfit is no likelihood), an unknown criterion, ``always`` columns that are dependent,
         and where the best are not settled after looking at 1e9 models.
     """
-    _check(equations, criterion, max_terms)
+    _check(equations, max_terms)
     system = _reduced(equations, always)
-    terms, free = len(equations.basis) - len(system.always), len(system.columns)
+    priced, free = (
+        Price.by(criterion, equations.particles, len(equations.basis) - len(system.always)),
+        len(system.columns),
+    )
     ranked = _Ranking.empty(keep + 1)
     models = looked = 0
     for size in range(1, min(max_terms, free) + 1):
-        price = _price(criterion, size, terms, equations.particles)
+        price = priced(size)
         models += math.comb(free, size)
         if models <= _EACH:
             subsets = np.array(list(itertools.combinations(range(free), size)), dtype=np.intp)
@@ -100,7 +104,7 @@ def best_subset(
     )
 
 
-def _check(equations: NormalEquations, criterion: str, max_terms: int) -> None:
+def _check(equations: NormalEquations, max_terms: int) -> None:
     if equations.form == "strong":
         raise InputError(
             "fit.selection",
@@ -108,17 +112,8 @@ def _check(equations: NormalEquations, criterion: str, max_terms: int) -> None:
             f'fit.form = "{equations.form}"',
             'use fit.form = "action", or fit.selection = "two_phase"',
         )
-    if criterion not in ("bic", "ebic", "2lnN"):
-        raise InputError("fit.criterion", "must be bic, ebic or 2lnN", repr(criterion), "ebic is the usual choice")
     if max_terms < 1:
         raise InputError("fit.max_terms", "must be at least 1", max_terms, "4 is the usual choice")
-
-
-def _price(criterion: str, size: int, terms: int, particles: int) -> float:
-    if criterion == "2lnN":
-        return 2 * size * math.log(particles)
-    price = size * math.log(particles)
-    return price + 2 * math.log(math.comb(terms, size)) if criterion == "ebic" else price
 
 
 @dataclass(frozen=True)
