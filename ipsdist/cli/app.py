@@ -21,7 +21,20 @@ from ipsdist.cli.import_options import (
     Tracks,
     Unlabelled,
 )
-from ipsdist.cli.options import Device, Directory, Json, Out, Quiet, Scheduler, Seed, Sets, Source, Workers
+from ipsdist.cli.options import (
+    Cluster,
+    Device,
+    Directory,
+    Json,
+    Out,
+    PerformanceReport,
+    Quiet,
+    Scheduler,
+    Seed,
+    Sets,
+    Source,
+    Workers,
+)
 from ipsdist.cli.output import flat, print_json, print_outcome, print_table
 from ipsdist.cli.reproduce import EPILOG as REPRODUCE_EPILOG
 from ipsdist.cli.reproduce import reproduce
@@ -93,19 +106,21 @@ def run(
     seed: Seed = None,
     sets: Sets = None,
     workers: Workers = None,
+    cluster: Cluster = None,
     scheduler: Scheduler = None,
+    performance_report: PerformanceReport = None,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Do everything, from particles to the report, and print what was learnt."""
-    from ipsdist import runs
-    from ipsdist.cli.progress import observer
-    from ipsdist.config import resolve
+    from ipsdist.cli.carrying import carrying
 
-    config = resolve(source, sets or (), seed, device)
-    with observer(quiet) as observe:
-        options = runs.Options(workers=workers, scheduler=scheduler, observe=observe)
+    with carrying(quiet, workers, cluster, scheduler, performance_report) as options:
+        from ipsdist import runs
+        from ipsdist.config import resolve
+
+        config = resolve(source, sets or (), seed, device)
         outcome = runs.run(config, out or Path("runs") / config.name, options)
     print_json(outcome.result) if as_json else print_outcome(outcome, "report")
 
@@ -117,14 +132,16 @@ def _stage_command(name: str, stage: str, what: str, example: str) -> None:
         directory: Directory,
         sets: Sets = None,
         workers: Workers = None,
+        cluster: Cluster = None,
         scheduler: Scheduler = None,
+        performance_report: PerformanceReport = None,
         quiet: Quiet = False,
     ) -> None:
-        from ipsdist import runs
-        from ipsdist.cli.progress import observer
+        from ipsdist.cli.carrying import carrying
 
-        with observer(quiet) as observe:
-            options = runs.Options(workers=workers, scheduler=scheduler, observe=observe)
+        with carrying(quiet, workers, cluster, scheduler, performance_report) as options:
+            from ipsdist import runs
+
             outcome = runs.redo(directory, stage, sets or (), options)
         print_outcome(outcome, stage)
 
@@ -145,10 +162,10 @@ for _words in (
 @app.command(epilog="Example: ipsdist pool runs/first runs/second --out runs/both")
 def pool(
     directories: Annotated[
-        list[Path], typer.Argument(metavar="DIR DIR...", help="Directories of finished runs.", show_default=False)
+        list[str], typer.Argument(metavar="DIR DIR...", help="Directories of finished runs.", show_default=False)
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where pooled.json and its page go.", show_default=False)
+        str, typer.Option("--out", metavar="DIR", help="Where pooled.json and its page go.", show_default=False)
     ],
     sets: Sets = None,
     quiet: Quiet = False,
@@ -158,13 +175,14 @@ def pool(
     from ipsdist.cli.progress import observer
     from ipsdist.report.pooled import summary_rows
     from ipsdist.runs import pooled
+    from ipsdist.storage import place
 
     with observer(quiet) as observe:
         found = pooled.pool(directories, out, sets or (), observe)
     if as_json:
         print_json(found.result)
     else:
-        print_table([*summary_rows(found.result), ("report", str(out / "pooled.html"))])
+        print_table([*summary_rows(found.result), ("report", str(place(out) / "pooled.html"))])
 
 
 app.command(epilog=EPILOG)(study)

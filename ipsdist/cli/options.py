@@ -7,7 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Device", "Directory", "Json", "Out", "Quiet", "Scheduler", "Seed", "Sets", "Source", "Workers"]
+__all__ = [
+    "Cluster", "Device", "Directory", "Json", "Out", "PerformanceReport", "Quiet", "Scheduler", "Seed", "Sets",
+    "Source", "Workers",
+]  # fmt: skip
 
 
 def _text(*names: str, metavar: str, help: str) -> Any:  # noqa: A002
@@ -17,10 +20,17 @@ def _text(*names: str, metavar: str, help: str) -> Any:  # noqa: A002
 Source = Annotated[
     str, typer.Argument(metavar="CASE|FILE.toml", help="A built-in case (see `ipsdist cases`) or a run file.")
 ]
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a run.", show_default=False)]
+Directory = Annotated[
+    str, typer.Argument(metavar="DIR", help="The directory of a run, or its URL (s3://bucket/run).", show_default=False)
+]
 Out = Annotated[
-    Path | None,
-    _text("--out", metavar="DIR", help="Where the run is kept; default runs/NAME. What it has is not redone."),
+    str | None,
+    _text(
+        "--out",
+        metavar="DIR|URL",
+        help="Where the run is kept: a directory (default runs/NAME), s3://BUCKET/NAME, or what fsspec knows. What it "
+        "has is not redone.",
+    ),
 ]
 Seed = Annotated[
     int | None, _text("--seed", metavar="N", help="Seed of all random numbers; default that of the run file.")
@@ -32,10 +42,24 @@ Sets = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None, _text("--workers", metavar="N", help="Processes to start on this machine; default: work in this one.")
+    int | None,
+    _text("--workers", metavar="N", help="Processes to start on this machine, or workers of --cluster; default: none."),
+]
+Cluster = Annotated[
+    str | None,
+    _text(
+        "--cluster",
+        metavar="local|slurm|mpi|kubernetes|cuda",
+        help="Start this cluster and stop it at the end. Its size and jobs are set in Dask's configuration, section "
+        "`ipsdist.cluster` (docs/clusters.md); `mpirun -n 4 ipsdist run cubic --cluster mpi`.",
+    ),
 ]
 Scheduler = Annotated[
     str | None, _text("--scheduler", metavar="ADDRESS", help="Address or scheduler file of a running Dask cluster.")
+]
+PerformanceReport = Annotated[
+    Path | None,
+    _text("--performance-report", metavar="FILE.html", help="Keep Dask's own report of what the workers did."),
 ]
 Device = Annotated[str | None, _text("--device", metavar="auto|cpu|gpu", help="Where the particles are stepped.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the answer.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ipsdist.cli.options import Quiet, Scheduler, Workers
+from ipsdist.cli.options import Cluster, PerformanceReport, Quiet, Scheduler, Workers
 from ipsdist.cli.output import print_table, printable
 
 __all__ = ["EPILOG", "reproduce"]
@@ -37,16 +37,17 @@ def reproduce(
         typer.Option("--only", metavar="STUDY", help="Only this study; may be repeated.", show_default=False),
     ] = None,
     workers: Workers = None,
+    cluster: Cluster = None,
     scheduler: Scheduler = None,
+    performance_report: PerformanceReport = None,
     quiet: Quiet = False,
 ) -> None:
     """Run every case and study of the source (Shi, Yang, Hong 2025) and write the page that compares the numbers."""
-    from ipsdist import studies
-    from ipsdist.cli.progress import observer
-    from ipsdist.runs import Options
+    from ipsdist.cli.carrying import carrying
 
-    with observer(quiet) as observe:
-        options = Options(workers=workers, scheduler=scheduler, observe=observe)
+    with carrying(quiet, workers, cluster, scheduler, performance_report) as options:
+        from ipsdist import studies
+
         found = studies.reproduce(out, page, quick=quick, only=only, options=options)
     numbers = [
         (f"{part.study}: {f.what}", f"{_text(f.ours)} ([S] {f.published})")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ipsdist.cli.options import Json, Quiet, Scheduler, Workers
+from ipsdist.cli.options import Cluster, Json, PerformanceReport, Quiet, Scheduler, Sets, Workers
 from ipsdist.cli.output import print_json, print_table, printable
 from ipsdist.model.errors import InputError
 from ipsdist.report.terms import with_error
@@ -23,10 +22,10 @@ Source = Annotated[
     str, typer.Argument(metavar="STUDY|FILE.toml", help="A given study (see `ipsdist studies`) or a study file.")
 ]
 Out = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--out",
-        metavar="DIR",
+        metavar="DIR|URL",
         help="Where the study is kept; default studies/NAME. What it has is not redone.",
         show_default=False,
     ),
@@ -43,20 +42,21 @@ def study(
     source: Source,
     out: Out = None,
     seeds: Seeds = None,
+    sets: Sets = None,
     workers: Workers = None,
+    cluster: Cluster = None,
     scheduler: Scheduler = None,
+    performance_report: PerformanceReport = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Do a table of runs over keys and seeds; write study.csv, study.parquet, study.html and its figures."""
     from ipsdist import studies as floor
-    from ipsdist.cli.progress import observer
-    from ipsdist.runs import Options
+    from ipsdist.cli.carrying import carrying
 
     chosen = None if seeds is None else seed_list(seeds)
-    with observer(quiet) as observe:
-        options = Options(workers=workers, scheduler=scheduler, observe=observe)
-        found = floor.study(source, out, seeds=chosen, options=options)
+    with carrying(quiet, workers, cluster, scheduler, performance_report) as options:
+        found = floor.study(source, out, seeds=chosen, sets=sets or (), options=options)
     if as_json:
         print_json({"summary": found.summary, "rates": found.rates, "rows": found.rows})
     else:

@@ -11,16 +11,19 @@ from typing import Any
 
 from ipsdist.config.schema import RunConfig
 from ipsdist.model.errors import InputError
+from ipsdist.storage import Place, place
 
-__all__ = ["absolute", "case_names", "merge", "resolve", "run_values"]
+__all__ = ["absolute", "case_names", "merge", "resolve", "run_values", "set_values"]
 
 _ALTERNATIVES = {"system": ("kernel", "pieces"), "initial": ("mixture", "uniform", "ring", "file")}
 """Keys of which a run has one: a layer that gives one of them takes the others of the layers below away."""
 _FILES = (("data", "file"), ("initial", "file"))
+_OF_STUDIES = ("vary", "list", "seeds", "plot", "set", "columns", "figures")
+"""What a study file has at its top, and a run file has not."""
 
 
 def resolve(
-    source: str | Path, sets: Sequence[str] = (), seed: int | None = None, device: str | None = None
+    source: str | Path | Place, sets: Sequence[str] = (), seed: int | None = None, device: str | None = None
 ) -> RunConfig:
     """Return the configuration of a case name or a TOML run file.
 
@@ -37,7 +40,7 @@ def resolve(
     File names in a run file count from its directory, those in ``sets`` from the working directory.
     """
     values = run_values(source)
-    values = merge(values, absolute(_from_sets(sets), Path.cwd()))
+    values = merge(values, set_values(sets))
     flags = {key: value for key, value in (("seed", seed), ("device", device)) if value is not None}
     return RunConfig.build(merge(values, {"run": flags} if flags else {}))
 
@@ -52,15 +55,17 @@ def case_names() -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def run_values(source: str | Path) -> dict[str, Any]:
+def run_values(source: str | Path | Place) -> dict[str, Any]:
     """Return the values of a case or of a file over its case, with ``name``."""
     text = str(source)
-    path = Path(source)
-    if isinstance(source, str) and path.suffix != ".toml" and path.name == text and not path.is_file():
+    path = place(source)
+    if isinstance(source, str) and not text.endswith(".toml") and path.name == text and not path.is_file():
         return {"name": text, **_case(text, "case")}
-    values = absolute(_read(path), path.absolute().parent)
+    values = absolute(_read(path), path.path.absolute().parent if path.is_local else path.parent)
+    if not values.keys().isdisjoint(_OF_STUDIES):
+        raise InputError(str(path), "must be a run file", "a study file", f"do it with `ipsdist study {path}`")
     base = values.pop("case", None)
-    values.setdefault("name", path.stem)
+    values.setdefault("name", Path(path.name).stem)
     if base is None:
         return values
     if not isinstance(base, str):
@@ -82,9 +87,9 @@ def _all_cases() -> str:
     return ", ".join(name for name, _ in case_names())
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Place) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise InputError(str(path), "must be a run file", "no such file", f"cases are {_all_cases()}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -93,13 +98,19 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(str(path), "must be a run file that can be read", error.strerror) from None
 
 
-def absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
+def absolute(values: dict[str, Any], base: Path | Place) -> dict[str, Any]:
     """Return the values with file names counted from ``base``, so that a resolved copy runs from anywhere."""
     for section, key in _FILES:
         table = values.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str) and "://" not in table[key]:
-            table[key] = str(base / table[key])
+            name = table[key]
+            table[key] = name if Path(name).is_absolute() else str(base / name)
     return values
+
+
+def set_values(sets: Sequence[str]) -> dict[str, Any]:
+    """Return ``section.key=value`` texts as nested tables; file names count from here. Raises InputError."""
+    return absolute(_from_sets(sets), Path.cwd())
 
 
 def _from_sets(sets: Sequence[str]) -> dict[str, Any]:

@@ -205,7 +205,11 @@ class RunSection(Section):
     seed: Annotated[int, Field(ge=0, lt=2**64)] = key(
         0, "seed of all random numbers", "must be a whole number from 0 to 2**64 - 1"
     )
-    precision: Literal["float64"] = key("float64", "floating-point type", 'must be "float64"')
+    precision: Literal["float64", "float32"] = key(
+        "float64",
+        "what positions are kept in; arithmetic is in float64, and rounds once when a position is stored",
+        one_of("float64", "float32"),
+    )
     chunk: Literal["auto"] | PositiveInt = key(
         "auto", "particles of a chunk; no result depends on it", 'must be "auto" or a positive whole number'
     )

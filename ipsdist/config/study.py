@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from ipsdist.config.keys import BOOL, Section, key, one_of
 from ipsdist.config.messages import input_error, refuse_unknown_keys
-from ipsdist.config.resolve import absolute, merge, run_values
+from ipsdist.config.resolve import absolute, merge, run_values, set_values
 from ipsdist.config.schema import RunConfig
 from ipsdist.model.errors import InputError
 
@@ -22,6 +22,7 @@ __all__ = ["PlotSection", "Row", "StudyFile", "VarySection", "axis_label", "load
 
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
 _TABLE = 'must be a table of keys of a run file, for example {"system.particles" = 5000}'
+_OF_RUNS = ("system", "time", "initial", "data")
 _SEEDS = "must be a number of seeds (0, 1, 2, ...) or a list of different ones"
 
 
@@ -101,16 +102,19 @@ class Row:
     seed: int
 
 
-def load_study(path: Path, seeds: tuple[int, ...] | None = None) -> tuple[StudyFile, dict[str, Any], list[Row]]:
+def load_study(
+    path: Path, seeds: tuple[int, ...] | None = None, sets: Sequence[str] = ()
+) -> tuple[StudyFile, dict[str, Any], list[Row]]:
     """Return a study file, the values of its case with what is set, and its rows in order.
 
-    ``seeds`` stand in for those of the file. Raises InputError for a bad file: TOML, keys, those that vary included.
-    Whether a row makes a run is for `row_config` to say.
+    ``seeds`` stand in for those of the file, ``sets`` (``section.key=value``) change all runs. Raises InputError for a
+    bad file: TOML, keys, those that vary included. Whether a row makes a run is for `row_config` to say.
     """
     study = _checked(path, seeds)
     source = _source(study.case, path)
     home = path.absolute().parent
     base = merge(run_values(source), absolute(_nested(study.set), home))
+    base = merge(base, set_values(sets))
     settings = [_flat(_nested(table)) for table in study.list] or [{}]
     products = itertools.product(*(v.values for v in study.vary))
     keys = [v.key for v in study.vary]
@@ -119,6 +123,7 @@ def load_study(path: Path, seeds: tuple[int, ...] | None = None) -> tuple[StudyF
         for values, chosen, seed in itertools.product(products, settings, study.seed_list)
     ]
     _check_keys(study, rows)
+    _check_sets(study, sets)
     return study, base, rows
 
 
@@ -162,6 +167,8 @@ def _checked(path: Path, seeds: tuple[int, ...] | None) -> StudyFile:
         raise InputError(str(path), "must be TOML", error, "texts need quotes, keys with dots too") from None
     except OSError as error:
         raise InputError(str(path), "must be a study file that can be read", error.strerror) from None
+    if "case" not in values and not values.keys().isdisjoint(_OF_RUNS):
+        raise InputError(str(path), "must be a study file", "a run file", f"do it with `ipsdist run {path}`")
     values.setdefault("name", re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem))
     if seeds is not None:
         values["seeds"] = seeds
@@ -207,6 +214,17 @@ def _check_keys(study: StudyFile, rows: list[Row]) -> None:
                 said = ", ".join(f"{k} = {v}" for k, v in row.varied.items()) or "nothing varies"
                 raise InputError("vary", "must not give the same run twice", said, "leave one of them out")
             seen.append(row.varied)
+
+
+def _check_sets(study: StudyFile, sets: Sequence[str]) -> None:
+    """Check that what the command sets are keys of a run file, and none of those that vary."""
+    varied = {v.key for v in study.vary} | {name for table in study.list for name in _flat(_nested(table))}
+    for name in _flat(set_values(sets)):
+        refuse_unknown_keys(RunConfig, _layer({}, name.split("."), None))
+        if name in varied:
+            raise InputError("--set", "must not set a key that varies", name, "change the values in the study file")
+        if name in ("run.seed", "name"):
+            raise InputError("--set", "must be the same for all runs", name, "use --seeds, or another --out")
 
 
 def _layer(values: Any, path: list[str], value: Any) -> dict[str, Any]:

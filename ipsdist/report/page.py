@@ -10,7 +10,7 @@ from ipsdist.report import sections
 from ipsdist.report.data import ReportData
 from ipsdist.report.figures import FIGURE_NAMES, Missing, Picture, draw
 from ipsdist.report.html import document
-from ipsdist.storage import write_whole
+from ipsdist.storage import Place, place
 
 __all__ = ["page", "write_report"]
 
@@ -24,24 +24,23 @@ _SECTIONS = (
 )
 
 
-def write_report(result: Mapping[str, Any], data: ReportData, out: Path) -> list[Path]:
-    """Draw the figures of a run and write them with report.html into ``out``; return the paths, the page last.
+def write_report(result: Mapping[str, Any], data: ReportData, out: Path | Place) -> list[Place]:
+    """Draw the figures of a run and write them with report.html into ``out``; return their places, the page last.
 
     Every file appears whole or not at all, the page after its figures. A figure of an earlier report that this one
     leaves out is removed. Raises OSError when the disk refuses.
     """
     drawn, missing = draw(result, data)
-    folder = out / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
+    out = place(out)
+    folder, paths = out / "figures", []
     for picture in drawn:
         paths.append(folder / f"{picture.name}.png")
-        write_whole(paths[-1], picture.png)
-    for name in set(FIGURE_NAMES) - {picture.name for picture in drawn}:
-        (folder / f"{name}.png").unlink(missing_ok=True)
+        paths[-1].write_whole(picture.png)
+    for name in sorted(set(FIGURE_NAMES) - {picture.name for picture in drawn}):
+        (folder / f"{name}.png").remove()
     paths.append(out / "report.html")
     # A file name may hold bytes that are no UTF-8; they become question marks rather than an error.
-    write_whole(paths[-1], page(result, data, drawn, missing).encode("utf-8", errors="replace"))
+    paths[-1].write_whole(page(result, data, drawn, missing).encode("utf-8", errors="replace"))
     return paths
 
 

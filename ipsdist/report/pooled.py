@@ -16,7 +16,7 @@ from ipsdist.report.figures.style import Picture, styled
 from ipsdist.report.html import Markup, document, paragraph, section, table, term
 from ipsdist.report.terms import formulas, html_name, html_number, in_sum, with_error
 from ipsdist.report.verdict import evidence, judge
-from ipsdist.storage import write_whole
+from ipsdist.storage import Place, place
 
 __all__ = ["FILES", "Curves", "page", "schema", "summary_rows", "write_pooled"]
 
@@ -51,16 +51,16 @@ def summary_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*rows, ("trust", verdict.level.lower()), *doubts]
 
 
-def write_pooled(text: str, curves: Curves, out: Path) -> None:
+def write_pooled(text: str, curves: Curves, out: Path | Place) -> None:
     """Write the text of pooled.json, its figure and its page into ``out``; every file appears whole or not at all."""
     result = json.loads(text)
     with styled():
         drawn = pooled_kernel(curves, [one["name"] for one in result["experiments"]])
-    (out / "figures").mkdir(exist_ok=True)
-    write_whole(out / "figures" / f"{drawn.name}.png", drawn.png)
+    out = place(out)
+    (out / "figures" / f"{drawn.name}.png").write_whole(drawn.png)
     # A directory's name may hold bytes that are no UTF-8; they become question marks rather than an error.
-    write_whole(out / "pooled.html", page(result, drawn).encode("utf-8", errors="replace"))
-    write_whole(out / "pooled.json", text.encode("utf-8", errors="replace"))
+    (out / "pooled.html").write_whole(page(result, drawn).encode("utf-8", errors="replace"))
+    (out / "pooled.json").write_whole(text.encode("utf-8", errors="replace"))
 
 
 def page(result: Mapping[str, Any], drawn: Picture) -> str:

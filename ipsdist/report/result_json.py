@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ipsdist.model.errors import InputError
+from ipsdist.storage import Place, place
 
 __all__ = ["FORMAT", "load", "schema", "to_json"]
 
@@ -28,11 +29,11 @@ def to_json(result: Mapping[str, Any]) -> str:
     return _text(_plain(result), "") + "\n"
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path | Place) -> dict[str, Any]:
     """Read a result.json. Raises InputError when it is no JSON object of this format or an older one."""
     where = str(path)
     try:
-        result = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        result = json.loads(place(path).read_text(), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise InputError(
             where, "must be a JSON file as ipsdist writes it", error, "write it again with `ipsdist report`"

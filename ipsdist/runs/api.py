@@ -18,6 +18,7 @@ from ipsdist.runs import pipeline, pooled
 from ipsdist.runs.inputs import Inputs
 from ipsdist.runs.pipeline import Options, Outcome
 from ipsdist.runs.pooled import Pooled
+from ipsdist.storage import Place, place
 
 __all__ = ["assemble", "estimate", "fit", "learn", "options_of", "pool", "run", "simulate"]
 
@@ -27,7 +28,7 @@ _OWN = ("diffusion", "labelled", "terms", "cutoff", "settings", "out", "seed", "
 
 def run(
     source: str | Path,
-    out: Path | str | None = None,
+    out: Path | Place | str | None = None,
     *,
     seed: int | None = None,
     sets: Sequence[str] = (),
@@ -39,7 +40,7 @@ def run(
     Parameters
     ----------
     source : name of a case, or path of a TOML run file.
-    out : directory of the run; ``runs/NAME`` by default. What it already has is kept.
+    out : directory of the run, or a URL such as ``s3://bucket/name``; ``runs/NAME`` by default. What it has is kept.
     seed : seed of all noise; default that of the file.
     sets : ``section.key=value`` texts that change the run file.
     options, how : `Options`, or its fields as keywords: ``workers=2``, ``scheduler="tcp://..."``, ``client=`` (your own
@@ -48,30 +49,32 @@ def run(
     Raises InputError before anything is written, RunError when work fails.
     """
     config = resolve(source, sets, seed)
-    return pipeline.run(config, Path("runs") / config.name if out is None else Path(out), options_of(options, how))
+    return pipeline.run(config, Path("runs") / config.name if out is None else place(out), options_of(options, how))
 
 
-def simulate(out: Path | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
+def simulate(out: Path | Place | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
     """Do the particles of a run directory again; ``how`` are fields of `Options`."""
-    return pipeline.redo(Path(out), "particles", sets, options_of(options, how))
+    return pipeline.redo(place(out), "particles", sets, options_of(options, how))
 
 
-def estimate(out: Path | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
+def estimate(out: Path | Place | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
     """Do the densities of a run directory again; ``sets`` changes keys of this or later stages."""
-    return pipeline.redo(Path(out), "densities", sets, options_of(options, how))
+    return pipeline.redo(place(out), "densities", sets, options_of(options, how))
 
 
-def assemble(out: Path | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
+def assemble(out: Path | Place | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
     """Do the equations of a run directory again; ``sets`` changes keys of this or later stages."""
-    return pipeline.redo(Path(out), "equations", sets, options_of(options, how))
+    return pipeline.redo(place(out), "equations", sets, options_of(options, how))
 
 
-def fit(out: Path | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
+def fit(out: Path | Place | str, sets: Sequence[str] = (), options: Options | None = None, **how: Any) -> Outcome:
     """Do the kernel of a run directory again; ``sets`` changes keys of this or later stages."""
-    return pipeline.redo(Path(out), "kernel", sets, options_of(options, how))
+    return pipeline.redo(place(out), "kernel", sets, options_of(options, how))
 
 
-def pool(directories: Sequence[str | Path], out: Path | str | None = None, sets: Sequence[str] = ()) -> Pooled:
+def pool(
+    directories: Sequence[str | Path | Place], out: Path | Place | str | None = None, sets: Sequence[str] = ()
+) -> Pooled:
     """Learn one law from several finished runs, like ``ipsdist pool``: their equations add, each over its sigma**2.
 
     Parameters
@@ -82,7 +85,7 @@ def pool(directories: Sequence[str | Path], out: Path | str | None = None, sets:
 
     Raises InputError before anything is written.
     """
-    return pooled.pool(directories, None if out is None else Path(out), sets)
+    return pooled.pool(directories, None if out is None else place(out), sets)
 
 
 def learn(
@@ -94,7 +97,7 @@ def learn(
     terms: str | Sequence[str] | None = None,
     cutoff: float | None = None,
     settings: Mapping[str, Any] | None = None,
-    out: Path | str | None = None,
+    out: Path | Place | str | None = None,
     options: Options | None = None,
     **how: Any,
 ) -> Outcome:
@@ -120,7 +123,7 @@ def learn(
     inputs = Inputs(tracks=tracks, digests={"positions": digest.hexdigest()})
     given = options_of(options, how)
     if out is not None:
-        return pipeline.run(config, Path(out), given, inputs=inputs)
+        return pipeline.run(config, place(out), given, inputs=inputs)
     with tempfile.TemporaryDirectory(prefix="ipsdist-") as folder:
         outcome = pipeline.run(config, Path(folder), replace(given, draw=False), inputs=inputs)
     return replace(outcome, out=None)

@@ -170,12 +170,12 @@ def _outside(store: Store, setup: Setup) -> tuple[str, ...]:
 def _distances(store: Store, setup: Setup) -> tuple[Array, Array]:
     """Return radii (R,) from 0 to the 99.9 % quantile of the pair distances, and their density, a mean over slices."""
     n, d, slices = setup.replicas, setup.dimension, setup.slices
-    chosen = np.unique(np.linspace(0, slices - 1, min(_RHO_SLICES, slices)).round().astype(int))
-    length = len(slice_totals(store, 1, slices, d, 0))
+    chosen = np.unique(np.linspace(0, slices - 1, min(_RHO_SLICES, slices)).round().astype(int)).tolist()
     pairs = []
-    for k in chosen:
-        total = slice_totals(store, n, slices, d, int(k) // length)[int(k) % length]
-        pairs.append(pair_distances(total.density_weights(), total.mesh))
+    for block in slice_blocks(slices, d):
+        looks = [k - block.first for k in chosen if block.first <= k < block.stop]
+        totals = slice_totals(store, n, slices, d, block.number) if looks else []
+        pairs += [pair_distances(totals[k].density_weights(), totals[k].mesh) for k in looks]
     reach = max(distance_of(r, p, _TAIL) for r, p in pairs)
     radii = np.linspace(0.0, reach, _RADII)
     return radii, np.mean([np.interp(radii, r, p, right=0.0) for r, p in pairs], axis=0)

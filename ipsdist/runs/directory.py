@@ -11,22 +11,48 @@ from ipsdist.config import RunConfig, resolve
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
 from ipsdist.stages.base import Stage
-from ipsdist.storage import Store, write_whole
+from ipsdist.storage import Place, Store, place
 
-__all__ = ["CONFIG", "STORE", "configured", "existing", "has_run", "make", "owned", "refuse_another", "write_config"]
+__all__ = [
+    "CONFIG", "STORE", "configured", "existing", "has_run", "has_store", "make", "owned", "refuse_another",
+    "write_config",
+]  # fmt: skip
 
 CONFIG = "config.toml"
 STORE = "store.zarr"
 _OWNER = "particles_fingerprint"
-_OURS = {".lock", STORE}
+_OURS = {".lock", ".probe", STORE}
 """What a run that was stopped in its first moments may have left."""
 
 
-def existing(out: Path) -> Store | None:
+def existing(out: Path | Place) -> Store | None:
     """Open the store of a directory to go on with it; None when there is none yet.
 
-    Raises InputError for a directory that belongs to something else, and for a path that can be none.
+    Raises InputError for a directory that belongs to something else, for a path that can be none, and for a place that
+    cannot be reached.
     """
+    out = place(out)
+    if out.is_local:
+        _writable(out.path)
+    try:
+        if has_store(out):
+            return Store.open(out / STORE, "r+")
+        others = [name for name in out.names() if name not in _OURS]
+    except OSError as error:
+        raise _unreachable("--out", out, error) from None
+    if others:
+        fix = "choose another --out, or an empty directory"
+        raise InputError("--out", "must be empty or the directory of a run", f"{out}, which holds {others[0]}", fix)
+    return None
+
+
+def _unreachable(argument: str, out: Path | Place, error: OSError) -> InputError:
+    got = f"{out}: {error.strerror or error}"
+    return InputError(argument, "must be a place that can be reached", got, "check its name and your access")
+
+
+def _writable(out: Path) -> None:
+    """Raise InputError where the first of the directory and its parents that is there is a file or read only."""
     for path in (out, *out.absolute().parents):
         if path.exists():
             if not path.is_dir():
@@ -34,19 +60,17 @@ def existing(out: Path) -> Store | None:
             if not os.access(path, os.W_OK):
                 raise InputError("--out", "must be in a directory that can be written to", path, "choose another --out")
             break
-    if (out / STORE / "zarr.json").exists():
-        return Store.open(out / STORE, "r+")
-    others = sorted(p.name for p in out.iterdir() if p.name not in _OURS) if out.exists() else []
-    if others:
-        fix = "choose another --out, or an empty directory"
-        raise InputError("--out", "must be empty or the directory of a run", f"{out}, which holds {others[0]}", fix)
-    return None
 
 
-def make(out: Path) -> None:
+def has_store(out: Place) -> bool:
+    """Tell whether there is a store in a directory."""
+    return (out / STORE / "zarr.json").is_file()
+
+
+def make(out: Path | Place) -> None:
     """Make the directory where it is missing. Raises InputError where the system does not let it."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        place(out).make()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(
@@ -59,7 +83,7 @@ def has_run(store: Store) -> bool:
     return _OWNER in store.attributes
 
 
-def owned(out: Path, store: Store | None, setup: Setup, fingerprint: str) -> Store:
+def owned(out: Place, store: Store | None, setup: Setup, fingerprint: str) -> Store:
     """Return the store of a run, made if it has to be. Whose particles it holds stands in it from its first byte."""
     attributes = {"setup": setup.to_json(), _OWNER: fingerprint}
     if store is None:
@@ -68,12 +92,12 @@ def owned(out: Path, store: Store | None, setup: Setup, fingerprint: str) -> Sto
     return store
 
 
-def refuse_another(out: Path, store: Store, config: RunConfig, first: Stage, fingerprint: str) -> None:
+def refuse_another(out: Place, store: Store, config: RunConfig, first: Stage, fingerprint: str) -> None:
     """Raise InputError when the store holds the particles of another run, and say which key differs, and how."""
     if store.attributes.get(_OWNER) == fingerprint:
         return
     difference = "an earlier version made them differently"
-    if (out / CONFIG).exists():
+    if (out / CONFIG).is_file():
         difference = _difference(first.keys(resolve(out / CONFIG)), first.keys(config))
     raise InputError(
         "--out",
@@ -95,13 +119,17 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return "a file that it reads has changed"
 
 
-def configured(out: Path) -> Path:
+def configured(out: Path | Place) -> Place:
     """Return the run file of a directory. Raises InputError when it is not that of a run."""
-    if not (out / CONFIG).exists():
-        raise InputError("DIR", "must be the directory of a run", out, "start one with `ipsdist run CASE --out DIR`")
-    return out / CONFIG
+    file, fix = place(out) / CONFIG, "start one with `ipsdist run CASE --out DIR`"
+    try:
+        if file.is_file():
+            return file
+    except OSError as error:
+        raise _unreachable("DIR", out, error) from None
+    raise InputError("DIR", "must be the directory of a run", out, fix)
 
 
-def write_config(out: Path, config: RunConfig) -> None:
+def write_config(out: Place, config: RunConfig) -> None:
     """Write the resolved run file; it appears whole or not at all."""
-    write_whole(out / CONFIG, config.to_toml().encode())
+    (out / CONFIG).write_whole(config.to_toml().encode())

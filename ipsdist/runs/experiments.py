@@ -10,15 +10,15 @@ from ipsdist.config import RunConfig, resolve
 from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.errors import InputError
 from ipsdist.model.radial import RadialKernel
-from ipsdist.runs.directory import CONFIG, STORE, configured
+from ipsdist.runs.directory import CONFIG, STORE, configured, has_store
 from ipsdist.runs.fingerprints import fingerprints
 from ipsdist.runs.inputs import known_digests
-from ipsdist.runs.pipeline import STAGES
+from ipsdist.runs.order import STAGES
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.equations import EQUATIONS
 from ipsdist.stages.particles import PARTICLES
 from ipsdist.stages.radial import HELD, has_radial, held, radial_basis
-from ipsdist.storage import Store
+from ipsdist.storage import Place, Store, place
 
 __all__ = ["Opened", "open_experiments"]
 
@@ -29,7 +29,7 @@ class Opened:
 
     name: str
     """Its last part where that tells the experiments apart, else the path as given."""
-    path: Path
+    path: Place
     config: RunConfig
     """As it was run, with the dictionary of the pool."""
     store: Store
@@ -37,7 +37,7 @@ class Opened:
     """Fingerprint of its particles."""
 
 
-def open_experiments(directories: Sequence[str | Path], sets: Sequence[str] = ()) -> list[Opened]:
+def open_experiments(directories: Sequence[str | Path | Place], sets: Sequence[str] = ()) -> list[Opened]:
     """Open the directories of finished runs, in the order given; nothing in them is written.
 
     The dictionary is that of the first, or what ``sets`` says; experiments that were assembled for another one are
@@ -47,18 +47,18 @@ def open_experiments(directories: Sequence[str | Path], sets: Sequence[str] = ()
     the strong form, a sigma**2 that the weak form has to learn, unlike forms or unknown fields, a selection other than
     best_subset, and a term that an experiment cannot tell of.
     """
-    if isinstance(directories, str | Path):
+    if isinstance(directories, str | Path | Place):
         raise InputError("directories", "must be a list of directories", repr(str(directories)), 'pool(["a", "b"])')
-    paths = [Path(d) for d in directories]
+    paths = [place(d) for d in directories]
     if len(paths) < 2:
         fix = "for a single one, use `ipsdist report DIR`"
         raise InputError("DIR", "must be the directories of at least two runs", len(paths), fix)
-    places = [path.resolve() for path in paths]
-    for path, place in zip(paths, places, strict=True):
-        if places.count(place) > 1:
+    texts = [path.same() for path in paths]
+    for path, text in zip(paths, texts, strict=True):
+        if texts.count(text) > 1:
             raise InputError("DIR", "must not be given twice", path, "its data would count twice")
     _only_of_the_fit(sets)
-    short = [place.name for place in places]
+    short = [text.rpartition("/")[2] for text in texts]
     names = [_readable(name) for name in (short if len(set(short)) == len(short) else map(str, paths))]
     found = [_opened(name, path, sets) for name, path in zip(names, paths, strict=True)]
     _comparable(found)
@@ -79,11 +79,11 @@ def _only_of_the_fit(sets: Sequence[str]) -> None:
             raise InputError("--set", "must be dictionary.terms or a key of fit in a pool", repr(item), fix)
 
 
-def _opened(name: str, path: Path, sets: Sequence[str]) -> Opened:
+def _opened(name: str, path: Place, sets: Sequence[str]) -> Opened:
     """Open one directory with its own dictionary. Raises InputError where its equations cannot be used."""
     before = resolve(configured(path))
     finish = f"finish it with `ipsdist run {path / CONFIG} --out {path}`"
-    if not (path / STORE / "zarr.json").exists():
+    if not has_store(path):
         raise InputError("DIR", "must be of a finished run", f"{path}, which has no store yet", finish)
     store = Store.open(path / STORE)
     prints = fingerprints(STAGES, before, known_digests(store, before) or {})

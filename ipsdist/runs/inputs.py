@@ -14,7 +14,7 @@ from ipsdist.importers.npz import Tracks, digest, read_initial, read_tracks
 from ipsdist.model.errors import InputError
 from ipsdist.stages.particles import INPUT_INITIAL, initial_positions
 from ipsdist.stages.tracks import POSITIONS, RAGGED, TIMES, read_ragged
-from ipsdist.storage import Store
+from ipsdist.storage import Store, is_url
 
 __all__ = ["Inputs", "file_digests", "known_digests", "read_inputs", "start_sample", "track_shape", "write_inputs"]
 
@@ -38,8 +38,8 @@ def read_inputs(config: RunConfig) -> Inputs:
     """Read the files that a run names. Raises InputError."""
     if config.data.source == "import":
         path = Path(str(config.data.file))
-        if path.is_dir():
-            fix = f"use --out {path.parent}"
+        if is_url(config.data.file) or path.is_dir():
+            fix = f"use --out {str(config.data.file).rpartition('/')[0]}"
             raise InputError("--out", "must be the directory of the import", "another one", fix)
         return Inputs(tracks=read_tracks(path), digests={"data.file": digest(path)})
     if config.initial_law() is None:
@@ -84,7 +84,7 @@ def known_digests(store: Store, config: RunConfig) -> Mapping[str, str] | None:
         return None
     files = {"data.file": config.data.file, "initial.file": config.initial.file}
     return {
-        name: digest(Path(path)) if (path := files.get(name)) and Path(path).is_file() else old
+        name: digest(Path(path)) if (path := files.get(name)) and not is_url(path) and Path(path).is_file() else old
         for name, old in stored.items()
     }
 

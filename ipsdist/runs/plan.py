@@ -1,149 +1,196 @@
-"""What a run will cost before it is started, and what a directory has."""
+"""What a run will cost before it is started: tasks, memory, store, traffic and time, with the workers it has."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ipsdist.config import RunConfig, resolve
-from ipsdist.model.errors import InputError
+from ipsdist.config import RunConfig
 from ipsdist.model.setup import Setup
-from ipsdist.numerics.equations.block_rule import gram_slices
-from ipsdist.report.result_json import load
-from ipsdist.report.summary import summary_lines
-from ipsdist.runs.directory import CONFIG, STORE
-from ipsdist.runs.inputs import read_inputs
-from ipsdist.runs.pipeline import STAGES
+from ipsdist.runs.checks import check
+from ipsdist.runs.inputs import Inputs, read_inputs
+from ipsdist.runs.order import STAGES
+from ipsdist.runs.plan_seconds import (
+    LOAD_SECONDS,
+    REPORT_SECONDS,
+    START_SECONDS,
+    cpu_seconds,
+    exchange_seconds,
+)
+from ipsdist.runs.plan_sizes import driver_bytes, step_traffic, store_bytes
 from ipsdist.runs.setup import prepare
-from ipsdist.stages.base import setup_of
-from ipsdist.stages.blocks import slice_bytes
-from ipsdist.stages.continuum import solving_bytes
-from ipsdist.stages.equations import FUNCTIONS
-from ipsdist.stages.radial import has_radial
-from ipsdist.stages.tracks import keeps_positions
-from ipsdist.storage import Store
+from ipsdist.runtime.epochs import Capacity
+from ipsdist.runtime.settings import setting
+from ipsdist.stages.gang_size import PROCESS_BYTES, gang_size, member_bytes
+from ipsdist.storage import Store, is_url
 
-__all__ = ["Plan", "PlanRow", "info", "plan"]
+__all__ = ["ALONE", "Plan", "PlanRow", "duration", "plan", "planned", "size"]
 
-_NANOSECONDS = {1: 7.0, 2: 20.0, 3: 60.0}
-"""A particle-step on one core of 2025 (benchmarks/step.py), force mesh and deposits included."""
-_STEP_SECONDS = 1e-4
-_SLICE_SECONDS = {1: 2e-3, 2: 2e-2, 3: 0.5}
-_FIXED_SECONDS = 5.0
-_SOLVING_SECONDS = {1: 2.0, 2: 15.0}
-"""To solve the mean-field equation, on cells that are usual."""
+ALONE = Capacity(1, None)
+"""This process, without workers."""
 
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One stage: its tasks, the memory of the largest one, and what it leaves in the store."""
+    """One stage: its tasks, the memory of the largest one, what it leaves in the store, and its CPU-seconds."""
 
     stage: str
     tasks: int
+    """1 for what the driver does by itself."""
     bytes_per_task: int
+    """The program itself left out; of a gang, what its largest member takes."""
     store_bytes: int
+    cpu_seconds: float
+    gang: int = 1
+    """Workers that do a task together."""
+
+    def seconds(self, workers: int) -> float:
+        """Return the wall seconds with so many workers; gangs follow one another."""
+        if self.gang > 1:
+            return self.cpu_seconds / self.gang
+        return self.cpu_seconds * -(-self.tasks // workers) / self.tasks
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The tasks of a run with their bytes, and a rough number of seconds on one core."""
+    """The tasks of a run, or of the stages that it still lacks, with their bytes and seconds."""
 
     rows: tuple[PlanRow, ...]
-    seconds: float
+    capacity: Capacity
+    traffic: int
+    """Bytes that each worker of a gang sends in a step; 0 without a gang."""
+    exchange_seconds: float
+    """Wall seconds that gangs spend on telling each other."""
+    driver_bytes: int
+    """Memory of the driver beyond the program."""
+    fixed_seconds: float
+    """The program loaded and the report made, on the driver."""
+
+    @property
+    def gang(self) -> int:
+        """Workers that step one replica together; 1: a replica is one task."""
+        return max((row.gang for row in self.rows), default=1)
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of all stages."""
+        return sum(row.tasks for row in self.rows)
+
+    @property
+    def store_bytes(self) -> int:
+        """About what the store grows to."""
+        return sum(row.store_bytes for row in self.rows)
+
+    @property
+    def worker_bytes(self) -> int:
+        """Memory that a worker needs, the program included."""
+        return PROCESS_BYTES + max((row.bytes_per_task for row in self.rows), default=0)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Memory of the largest process, where tasks are done in the driver's own."""
+        return max(self.worker_bytes, PROCESS_BYTES + self.driver_bytes)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU-seconds of all processes together, on a core of 2025."""
+        return self.fixed_seconds + sum(row.cpu_seconds for row in self.rows)
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds from the command to the report."""
+        workers = self.capacity.workers
+        start = START_SECONDS if workers > 1 else 0.0
+        return start + self.fixed_seconds + self.exchange_seconds + sum(row.seconds(workers) for row in self.rows)
 
     def text(self) -> str:
         """Return a table for people."""
-        lines = [f"{'stage':12} {'tasks':>6} {'memory a task':>14} {'in the store':>13}"]
+        lines = [f"{'stage':12} {'tasks':>6} {'memory a task':>14} {'in the store':>13} {'CPU':>8}"]
         lines += [
-            f"{row.stage:12} {row.tasks:6} {_size(row.bytes_per_task):>14} {_size(row.store_bytes):>13}"
+            f"{row.stage:12} {row.tasks:6} {size(row.bytes_per_task):>14} {size(row.store_bytes):>13} "
+            f"{duration(row.cpu_seconds):>8}"
             for row in self.rows
         ]
-        total = sum(row.store_bytes for row in self.rows)
-        return "\n".join([*lines, f"store about {_size(total)}; about {_duration(self.seconds)} on one core"])
+        return "\n".join([*lines, *self._notes()])
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if self.gang > 1:
+            notes.append(
+                f"a replica is stepped by {self.gang} workers together, each sending {size(self.traffic)} a step"
+            )
+        if self.capacity.memory is not None:
+            notes.append(f"a worker needs {size(self.worker_bytes)} and has {size(self.capacity.memory)}")
+        notes.append(f"the driver needs {size(PROCESS_BYTES + self.driver_bytes)}")
+        notes.append(f"store about {size(self.store_bytes)}; {self._time()}")
+        return notes
+
+    def _time(self) -> str:
+        workers = self.capacity.workers
+        if workers == 1:
+            return f"about {duration(self.seconds)} on one core"
+        return f"about {duration(self.seconds)} on {workers} workers, {duration(self.cpu_seconds)} of CPU"
+
+    def line(self) -> str:
+        """Return the plan in one line, for a run to say before it spends anything."""
+        what = f"{self.tasks} tasks" if self.tasks != 1 else "1 task"
+        if self.gang > 1:
+            what += f", replicas by {self.gang} workers together ({size(self.traffic)} a step)"
+        memory = size(self.worker_bytes if self.capacity.workers > 1 else self.peak_bytes)
+        return f"{what}; memory {memory}; store {size(self.store_bytes)}; {self._time()}"
 
 
-def plan(config: RunConfig) -> Plan:
-    """Return the plan of a run; raises InputError for what the run itself would refuse. Nothing is written."""
-    setup = prepare(config, read_inputs(config))
-    sizes = _store_bytes(config, setup)
-    rows = []
+def plan(config: RunConfig, capacity: Capacity = ALONE) -> Plan:
+    """Return the plan of a whole run with these workers, this process by default. Nothing is written.
+
+    Raises InputError for what the run itself would refuse, but for memory and disk: see `afford`.
+    """
+    setup = prepare(config, _source(config))
+    check(config, setup)
+    return planned(config, setup, capacity)
+
+
+def _source(config: RunConfig) -> Inputs | Store:
+    """Return what others made, or nothing: a file, or the store that an import has filled."""
+    file = str(config.data.file)
+    if config.data.source == "import" and (is_url(file) or Path(file).is_dir()):
+        return Store.open(file)
+    return read_inputs(config)
+
+
+def planned(
+    config: RunConfig,
+    setup: Setup,
+    capacity: Capacity,
+    stages: Collection[str] | None = None,
+    report: bool = True,
+) -> Plan:
+    """Return the plan of the named stages (all by default) and of the report, of a run whose setup is known."""
+    sizes, seconds = store_bytes(config, setup), cpu_seconds(config, setup)
+    rows, members = [], gang_size(config, setup, capacity, setting("gang.size"))
     for stage in STAGES:
+        if stages is not None and stage.name not in stages:
+            continue
         tasks = stage.tasks(config, setup, "", "")
-        rows.append(
-            PlanRow(stage.name, max(1, len(tasks)), max((t.bytes for t in tasks), default=0), sizes[stage.name])
-        )
-    return Plan(tuple(rows), _seconds(config, setup))
+        gang = members if stage is STAGES[0] else 1
+        needed = max((t.bytes for t in tasks), default=0)
+        if gang > 1:
+            needed = member_bytes(config, setup, gang)
+        rows.append(PlanRow(stage.name, max(1, len(tasks)), needed, sizes[stage.name], seconds[stage.name], gang))
+    stepped = members > 1 and any(row.stage == STAGES[0].name for row in rows)
+    return Plan(
+        tuple(rows),
+        capacity,
+        step_traffic(setup, members) if stepped else 0,
+        exchange_seconds(config, setup, members) if stepped else 0.0,
+        driver_bytes(config, setup),
+        LOAD_SECONDS + (REPORT_SECONDS[setup.dimension] if report else 0.0),
+    )
 
 
-def _store_bytes(config: RunConfig, setup: Setup) -> dict[str, int]:
-    """Upper bounds: integers on the mesh compress to a fraction."""
-    d, slices, replicas = setup.dimension, setup.slices, setup.replicas
-    grid, per_slice = setup.grid, slice_bytes(setup)
-    kept = 2 + len(config.time.positions_at)
-    terms = len(config.assembled()) + len(config.unknowns().fields)
-    functions = FUNCTIONS if has_radial(config, setup) else 0
-    radial = len(gram_slices(slices)) * functions**2 + 3 * slices * functions
-    positions = (kept + (slices if keeps_positions(config, setup) else 0)) * 8 * d * setup.particles
-    if config.data.source == "mean_field":
-        positions = solving_bytes(setup)
-    return {
-        "particles": replicas * (slices * per_slice + positions),
-        "densities": 8 * slices * math.prod(n + 1 for n in grid.cells),
-        "equations": 8 * replicas * (slices * (terms * terms + 3 * terms) + radial),
-        "kernel": 8 * terms * terms,
-    }
-
-
-def _seconds(config: RunConfig, setup: Setup) -> float:
-    d, slices = setup.dimension, setup.replicas * setup.slices
-    seconds = _FIXED_SECONDS + slices * _SLICE_SECONDS[d]
-    if config.data.source == "import":
-        return seconds
-    if config.data.source == "mean_field":
-        return seconds + _SOLVING_SECONDS[d]
-    steps = config.times().steps * setup.replicas
-    return seconds + steps * (_STEP_SECONDS + 1e-9 * _NANOSECONDS[d] * setup.particles)
-
-
-def info(out: Path | str) -> dict[str, Any]:
-    """Return what a run directory has: its stages, sizes and answer. Raises InputError when it is no run."""
-    out = Path(out)
-    if not (out / CONFIG).exists():
-        raise InputError("DIR", "must be the directory of a run", out, "start one with `ipsdist run CASE --out DIR`")
-    config, store = resolve(out / CONFIG), Store.open(out / STORE)
-    stages = {}
-    for stage in STAGES:
-        record = store.record(f"{stage.name}/done")
-        begun = store.record(f"{stage.name}/begun")
-        stages[stage.name] = "done" if record else ("begun" if begun else "missing")
-    setup = setup_of(store)
-    return {
-        "name": config.name,
-        "seed": config.run.seed,
-        "stages": stages,
-        "particles": setup.particles,
-        "replicas": setup.replicas,
-        "dimension": setup.dimension,
-        "slices": setup.slices,
-        "mesh_spacing": setup.spacing,
-        "bytes": sum(f.stat().st_size for f in (out / STORE).rglob("*") if f.is_file()),
-        "answer": _answer(out, store),
-    }
-
-
-def _answer(out: Path, store: Store) -> list[str] | None:
-    """Return the summary of result.json, or say that it is not of the present fit."""
-    made, fit = store.record("report/done"), store.record("kernel/done")
-    if fit is None or made is None or not (out / "result.json").exists():
-        return None
-    if made["kernel"] != fit["fingerprint"]:
-        return [f"result.json is of an earlier fit; next: ipsdist report {out}"]
-    return summary_lines(load(out / "result.json"))
-
-
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """Write a number of bytes for people."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -151,7 +198,10 @@ def _size(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write seconds for people."""
+    if seconds < 0.95:
+        return f"{seconds:.1g} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -26,7 +26,7 @@ from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.pooling import Experiment, find_experiment
-from ipsdist.storage import locked
+from ipsdist.storage import Place, locked, place
 
 __all__ = ["DISAGREE", "Pooled", "pool"]
 
@@ -41,7 +41,7 @@ _PACKAGES = ("ipsdist", "numpy", "scipy")
 class Pooled:
     """What a pool leaves: its directory, what pooled.json holds, and the learnt kernel."""
 
-    out: Path | None
+    out: Path | Place | None
     """None when nothing was kept."""
     result: dict[str, Any]
     kernel: LearnedKernel
@@ -70,8 +70,8 @@ class _Found:
 
 
 def pool(
-    directories: Sequence[str | Path],
-    out: Path | None = None,
+    directories: Sequence[str | Path | Place],
+    out: Path | Place | str | None = None,
     sets: Sequence[str] = (),
     observe: Observer | None = None,
 ) -> Pooled:
@@ -81,6 +81,7 @@ def pool(
     runs are only read.
     """
     tell = observe or Options().observe
+    out = None if out is None else place(out)
     if out is not None:
         _refuse_another(out)
     opened = open_experiments(directories, sets)
@@ -103,14 +104,14 @@ def pool(
         with locked(out):
             write_pooled(text, curves, out)
     tell(Progress("pool", len(opened), len(opened), "experiments"))
-    return Pooled(out, json.loads(text), learnt)
+    return Pooled(None if out is None else out.given, json.loads(text), learnt)
 
 
-def _refuse_another(out: Path) -> None:
+def _refuse_another(out: Place) -> None:
     """Raise InputError for a path that is no directory, and for a directory with anything but a former pool."""
-    if out.exists() and not out.is_dir():
+    if out.is_file():
         raise InputError("--out", "must be a directory", f"{out}, which is a file", "choose another --out")
-    others = sorted({path.name for path in out.iterdir()} - {*FILES, ".lock"}) if out.exists() else []
+    others = sorted(set(out.names()) - {*FILES, ".lock"})
     if others:
         fix = "choose another --out, or an empty directory"
         raise InputError("--out", "must be new, empty or that of a former pool", f"{out}, which holds {others[0]}", fix)

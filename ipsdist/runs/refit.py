@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from ipsdist.config import RunConfig
@@ -12,12 +10,12 @@ from ipsdist.runs.directory import existing, has_run
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.outside import TESTS, tests_of
 from ipsdist.stages.radial import HELD, has_radial, held, radial_basis
-from ipsdist.storage import Store
+from ipsdist.storage import Place, Store
 
 __all__ = ["by_assembly", "by_projection"]
 
 
-def by_projection(out: Path, before: RunConfig, config: RunConfig) -> RunConfig:
+def by_projection(out: Place, before: RunConfig, config: RunConfig) -> RunConfig:
     """Return the configuration that keeps the equations of ``before`` and projects the terms of ``config`` from them.
 
     With the same terms, what was projected stays projected. All terms are to be assembled where none can be projected:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ipsdist.config import RunConfig
@@ -16,7 +15,7 @@ from ipsdist.runs.result import report_data, result_of
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.kernel import load_diffusion, load_fit, load_kernel, load_used_equations
-from ipsdist.storage import Store, write_whole
+from ipsdist.storage import Place, Store
 
 __all__ = ["complete_report"]
 
@@ -29,7 +28,7 @@ def complete_report(
     config: RunConfig,
     prints: Mapping[str, str],
     workers: int,
-    out: Path,
+    out: Place,
     draw: bool,
     observe: Observer,
 ) -> tuple[dict[str, Any], bool]:
@@ -43,7 +42,7 @@ def complete_report(
         made is not None
         and made["fingerprint"] == fingerprint
         and (made["drawn"] or not draw)
-        and all(f.exists() for f in files)
+        and all(f.is_file() for f in files)
     ):
         return load(out / "result.json"), True
     observe(Progress("report", 0, 1, "pages"))
@@ -53,14 +52,14 @@ def complete_report(
     return result, False
 
 
-def _write(store: Store, config: RunConfig, workers: int, out: Path, draw: bool) -> dict[str, Any]:
+def _write(store: Store, config: RunConfig, workers: int, out: Place, draw: bool) -> dict[str, Any]:
     fit, equations, diffusion = load_fit(store), load_used_equations(store), load_diffusion(store)
     learnt = load_kernel(store, config)
     with single_threaded():
         assessment = assess(store, config, fit, learnt, equations, diffusion.value)
     text = to_json(result_of(store, config, fit, learnt, diffusion, assessment, workers))
     result: dict[str, Any] = json.loads(text)
-    write_whole(out / "result.json", text.encode())
+    (out / "result.json").write_whole(text.encode())
     if draw:
         write_report(result, report_data(store, config, fit, assessment), out)
     return result

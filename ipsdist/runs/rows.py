@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import platform
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -45,8 +45,14 @@ def alternative_rows(fit: Fit) -> list[dict[str, Any]]:
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
     """Return the versions of Python and of those packages that are installed (a source tree on the path has none)."""
-    found = {"python": platform.python_version()}
-    for name in packages:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+    known = {name: text for name in packages if (text := _installed(name)) is not None}
+    return {"python": platform.python_version(), **known}
+
+
+@lru_cache
+def _installed(package: str) -> str | None:
+    """Return the version of a package; it is looked up on the disk, which a study of many runs would do many times."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ipsdist.runs.directory import STORE
-from ipsdist.storage import Store, adopt
+from ipsdist.runs.directory import STORE, has_store
+from ipsdist.storage import Place, Store, adopt, place
 
 __all__ = ["TAKEN", "take_over", "taken_over"]
 
@@ -14,7 +14,7 @@ TAKEN = "taken_over"
 """The attribute of a store that says which stages it took over, each with the name of the run that did it."""
 
 
-def take_over(stage: str, store: Store, fingerprint: str, donors: Sequence[Path]) -> bool:
+def take_over(stage: str, store: Store, fingerprint: str, donors: Sequence[Path | Place]) -> bool:
     """Take a stage that the store lacks from the first of the donors that has it finished; tell whether one had.
 
     Donors are directories of runs. Equal fingerprints mean equal bits, so it does not show in any answer. Raises
@@ -22,8 +22,9 @@ def take_over(stage: str, store: Store, fingerprint: str, donors: Sequence[Path]
     """
     if _done(store, stage, fingerprint):
         return False
-    for donor in donors:
-        if not (donor / STORE / "zarr.json").exists():
+    for given in donors:
+        donor = place(given)
+        if not has_store(donor):
             continue
         other = Store.open(donor / STORE)
         if not _done(other, stage, fingerprint):
@@ -43,7 +44,7 @@ def _done(store: Store, stage: str, fingerprint: str) -> bool:
     return record is not None and record["fingerprint"] == fingerprint
 
 
-def taken_over(out: Path) -> dict[str, str]:
+def taken_over(out: Path | Place) -> dict[str, str]:
     """Return the stages that a run directory took over, each with the name of the run that did it."""
-    told: dict[str, str] = Store.open(out / STORE).attributes.get(TAKEN) or {}
+    told: dict[str, str] = Store.open(place(out) / STORE).attributes.get(TAKEN) or {}
     return told

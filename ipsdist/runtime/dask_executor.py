@@ -1,4 +1,4 @@
-"""The executor that works on Dask: processes of this machine, a running cluster, or the caller's own client."""
+"""The executor that works on Dask: processes of this machine, a cluster by name or address, the caller's own client."""
 
 # mypy: untyped-calls-exclude="distributed"
 
@@ -6,116 +6,127 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import platform
-import queue
-import signal
-import time
-import uuid
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import dask
 import distributed
-from distributed.comm.core import connect
-from distributed.scheduler import KilledWorker
 
-from ipsdist.model.errors import InputError, RunError
+from ipsdist.runtime.batch import Batch
+from ipsdist.runtime.clusters import Tell, open_cluster
+from ipsdist.runtime.clusters.address import address
+from ipsdist.runtime.clusters.likeness import check_likeness, check_report, named, suitable
+from ipsdist.runtime.clusters.local import local, local_memory, local_size
+from ipsdist.runtime.clusters.report import reported
+from ipsdist.runtime.clusters.starting import first_worker, size_of
+from ipsdist.runtime.epochs import Capacity, Job
 from ipsdist.runtime.executor import Tick
-from ipsdist.runtime.threads import single_threaded
+from ipsdist.runtime.gang.driver import drive
+from ipsdist.runtime.settings import check_settings, setting
 
 __all__ = ["DaskExecutor"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-Event = tuple[int, float] | distributed.Future[Any]
-"""(index, progress) of a task, or a task that has finished."""
+_EVERYWHERE_SECONDS = 30.0
+_HERE = ("local", "cuda")
+"""Clusters of this machine."""
 
-_CONNECT_SECONDS = 10
-_WORKERLESS_SECONDS = 60
-_TICK_SECONDS = 0.25
-_DEATHS = 2
-_AGAIN = "give the same command again: what was finished is kept"
-_LOCAL = {
-    "distributed.worker.multiprocessing-method": "spawn",
-    "distributed.scheduler.allowed-failures": _DEATHS,
-    # Workers hold no data of Dask, so there is nothing to spill, and a paused worker would never wake again.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-}
+
+def _unheard(line: str) -> None:
+    """Tell nobody."""
 
 
 class DaskExecutor:
     """Carries tasks to workers of Dask; see ``Executor`` for the contract.
 
     Processes of this machine are started by the first task, so that a run that has nothing left to do costs
-    nothing; they listen on the loopback interface only. A running cluster must answer when the executor is made.
+    nothing; they listen on the loopback interface only. Any other cluster must be there when the executor is made.
     """
 
     def __init__(
-        self, workers: int | None = None, scheduler: str | None = None, client: distributed.Client | None = None
+        self,
+        workers: int | None = None,
+        scheduler: str | None = None,
+        client: distributed.Client | None = None,
+        cluster: str | None = None,
+        performance_report: Path | None = None,
+        tell: Tell | None = None,
     ) -> None:
-        """Give exactly one of: a number of processes, a scheduler's address or file, a client (left open by ``close``).
+        """Give a number of processes or a cluster's name (or both), a scheduler's address or file, or a client.
 
-        Raises InputError when the scheduler does not answer or has no workers.
+        The client is left open by ``close``. ``tell`` hears lines for the user: where the dashboard is.
+        Raises InputError when the cluster does not answer, is not like this process, or has no workers.
         """
-        self.name = "local" if workers is not None else "scheduler"
-        self.workers = workers or 0
-        self._client: distributed.Client | None = client
+        check_settings()
+        if performance_report is not None:
+            check_report(performance_report)
+        named_cluster = cluster or ("local" if workers is not None else None)
+        self.name = named_cluster or "scheduler"
+        self._patience = setting("workerless-timeout")
+        self._report, self._tell = performance_report, tell or _unheard
+        self._client: distributed.Client | None = None
         self._own = contextlib.ExitStack()
-        self._own.enter_context(_silence())
-        if scheduler is not None:
-            self._client = self._own.enter_context(_connect(scheduler))
-        if self._client is not None:
-            self.workers = _greet(self._client, "client" if scheduler is None else "--scheduler")
+        self._asked = workers
+        self.workers = local_size(workers).maximum if self.name == "local" else 0
+        try:
+            self._own.enter_context(_silence())
+            if self.name != "local":
+                self._connect(client, scheduler, named_cluster)
+        except BaseException:
+            self._own.close()
+            raise
 
     @property
     def dashboard(self) -> str | None:
         """Address of the cluster's dashboard; None before the first task of local processes."""
         return None if self._client is None else str(self._client.dashboard_link)
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether workers may be on other machines."""
+        return self.name not in _HERE
+
+    @property
+    def capacity(self) -> Capacity:
+        """Workers that can take a task, and the memory of the one that has least; nothing is started for it."""
+        if self.name == "local":
+            return Capacity(self.workers, local_memory(self.workers))
+        assert self._client is not None
+        found = suitable(self._client).values()
+        limits = [worker["memory_limit"] // max(1, worker["nthreads"]) for worker in found]
+        return Capacity(max(1, self.workers, len(limits)), min(limits, default=0) or None)
+
     def run(
-        self, function: Callable[[T, Tick], R], tasks: Sequence[T], *, stage: str, observe: Callable[[int, float], None]
+        self,
+        function: Callable[[T, Tick], R],
+        tasks: Sequence[T],
+        *,
+        stage: str,
+        observe: Callable[[int, float], None],
+        tolerate: bool = False,
     ) -> Iterator[tuple[int, R]]:
         """Yield (index, result) as the tasks finish; see ``Executor``."""
         if not tasks:
             return
-        client = self._started()
-        label = f"{stage}-{uuid.uuid4().hex}"
-        events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        client.subscribe_topic(label, lambda event: events.put(tuple(event[1])))
-        indices = range(len(tasks))
-        keys = [f"{label}-{k}" for k in indices]
-        futures = client.map(_work, tasks, indices, key=keys, function=function, topic=label, pure=False)
-        waiting = dict(zip(keys, indices, strict=True))
-        try:
-            for future in futures:
-                future.add_done_callback(events.put)
-            while waiting:
-                event = _next_event(events, client)
-                if isinstance(event, tuple):
-                    if keys[event[0]] in waiting:
-                        observe(*event)
-                    continue
-                result, said = _result(event, stage)
-                index = waiting.pop(str(event.key))
-                if said is not None:
-                    observe(index, said)
-                yield index, result
-        finally:
-            # A client that lost its scheduler has nothing left to cancel.
-            with contextlib.suppress(Exception):
-                client.cancel([f for f in futures if f.key in waiting], force=True)
-                client.unsubscribe_topic(label)
+        with contextlib.closing(Batch(self._started(), function, tasks, stage, self._patience)) as batch:
+            yield from batch.results(observe, tolerate)
+
+    def everywhere(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """Return the answer of every worker, or its exception, by its address and name; nothing from local ones."""
+        client = self._client
+        if client is None or not self.elsewhere:
+            return {}
+        answers = client.run(_aside, function, arguments, on_error="return")
+        return {named(client, worker): answer for worker, answer in answers.items()}
+
+    def together(self, job: Job, *, stage: str, observe: Callable[[float], None]) -> None:
+        """Do all epochs of a job on a gang of workers; see ``Executor``."""
+        drive(self._started(), job, stage=stage, observe=observe)
 
     def close(self) -> None:
-        """Disconnect; stop the processes that were started here."""
+        """Disconnect; stop what was started here."""
         self._own.close()
         self._client = None
 
@@ -127,10 +138,36 @@ class DaskExecutor:
         """Close."""
         self.close()
 
+    def _connect(self, client: distributed.Client | None, scheduler: str | None, cluster: str | None) -> None:
+        """Reach or start the cluster and look whether it can do our work."""
+        if client is not None:
+            argument = "client"
+            first_worker(client, argument, self._patience, self._tell)
+        elif scheduler is not None:
+            argument = "--scheduler"
+            client = self._own.enter_context(address(scheduler, self._tell))
+        else:
+            assert cluster is not None
+            argument = "--cluster"
+            self._patience = setting(f"cluster.{cluster}.wait")
+            client = self._own.enter_context(open_cluster(cluster, self._asked, self._tell))
+            size = None if cluster == "mpi" else size_of(cluster, self._asked)
+            self.workers = 0 if size is None else size.maximum
+        check_likeness(client, argument, self._report is not None)
+        self.workers = max(self.workers, len(suitable(client)))
+        self._ready(client)
+
     def _started(self) -> distributed.Client:
         if self._client is None:
-            self._client = self._own.enter_context(_local(self.workers))
+            self._ready(self._own.enter_context(local(self._asked, self._tell)))
+        assert self._client is not None
         return self._client
+
+    def _ready(self, client: distributed.Client) -> None:
+        self._client = client
+        self._tell(f"dashboard {client.dashboard_link}")
+        if self._report is not None:
+            self._own.enter_context(reported(client, self._report, self._tell))
 
 
 @contextlib.contextmanager
@@ -148,139 +185,6 @@ def _silence() -> Iterator[None]:
             logger.setLevel(level)
 
 
-@contextlib.contextmanager
-def _local(workers: int) -> Iterator[distributed.Client]:
-    options = {
-        "n_workers": workers,
-        "processes": True,
-        "threads_per_worker": 1,
-        "host": "127.0.0.1",
-        "dashboard_address": "127.0.0.1:0",
-        "memory_limit": distributed.system.MEMORY_LIMIT // workers,
-        "silence_logs": logging.CRITICAL,
-    }
-    try:
-        with dask.config.set(_LOCAL):
-            cluster = distributed.LocalCluster(**options)
-    except (RuntimeError, OSError) as error:
-        # Spawned processes import the main module anew, and a script without that guard would start over in each.
-        guard = "a script that asks for workers must do so under `if __name__ == '__main__':`"
-        raise RunError(f"the worker processes did not start ({error}); {guard}") from error
-    with cluster, distributed.Client(cluster, set_as_default=False) as client:
-        client.register_plugin(_LeaveInterruptsToTheDriver())
-        yield client
-
-
-class _LeaveInterruptsToTheDriver(distributed.WorkerPlugin):
-    """A Ctrl-C reaches every process of the terminal; workers that died of it would be started anew while closing."""
-
-    name = "ipsdist-interrupts"
-
-    def setup(self, worker: distributed.Worker) -> None:  # noqa: ARG002
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextlib.contextmanager
-def _connect(scheduler: str) -> Iterator[distributed.Client]:
-    try:
-        address = json.loads(Path(scheduler).read_text())["address"] if Path(scheduler).is_file() else scheduler
-        # A client that cannot connect takes a minute to give up and says so at length; a bare connection does not.
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, _call_at(address)).result()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        rule = "must be the address or the file of a running Dask scheduler"
-        fix = "start one with `dask scheduler` and give the address it prints or its scheduler file"
-        raise InputError("--scheduler", rule, f"{scheduler} ({type(error).__name__})", fix) from error
-    with warnings.catch_warnings():
-        # It warns of other versions there; those that matter are refused below.
-        warnings.simplefilter("ignore")
-        client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
-    with client:
-        yield client
-
-
-async def _call_at(address: str) -> None:
-    security = distributed.Security().get_connection_args("client")
-    comm = await connect(address, timeout=_CONNECT_SECONDS, **security)
-    await comm.close()
-
-
-def _greet(client: distributed.Client, argument: str) -> int:
-    """Return the number of workers; raise InputError when there are none or when they are not like this process."""
-    try:
-        client.wait_for_workers(1, timeout=_WORKERLESS_SECONDS)
-    except TimeoutError as error:
-        fix = "start some with `dask worker ADDRESS`"
-        raise InputError(argument, "must have workers", f"none in {_WORKERLESS_SECONDS} s", fix) from error
-    fix = "install the same version there and here"
-    rule = "must have the versions of this process on its scheduler and workers"
-    here = _versions()
-    try:
-        there = {"scheduler": client.run_on_scheduler(_versions), **client.run(_versions)}
-    except Exception as error:
-        raise InputError(argument, rule, f"{type(error).__name__}: {str(error).splitlines()[0]}", fix) from error
-    for place, found in there.items():
-        if found != here:
-            raise InputError(argument, rule, f"{found} on {place} and {here} here", fix)
-    return len(there) - 1
-
-
-def _versions() -> str:
-    """Versions that must agree for a pickle to mean the same and an answer to have the same bits."""
-    found = [f"Python {platform.python_version().rpartition('.')[0]}"]
-    for package in ("ipsdist", "numpy", "scipy", "numba"):
-        with contextlib.suppress(PackageNotFoundError):
-            found.append(f"{package} {version(package)}")
-    return ", ".join(found)
-
-
-def _next_event(events: queue.SimpleQueue[Event], client: distributed.Client) -> Event:
-    """Wait for the next event; raise RunError when none can come any more."""
-    worked = time.monotonic()
-    while True:
-        with contextlib.suppress(queue.Empty):
-            return events.get(timeout=2.0)
-        # A task that no worker can take waits without end and without an event.
-        if client.status != "running":
-            raise RunError(f"lost the connection to the Dask scheduler; {_AGAIN}")
-        if client.nthreads():
-            worked = time.monotonic()
-        elif time.monotonic() - worked > _WORKERLESS_SECONDS:
-            raise RunError(f"no Dask worker for {_WORKERLESS_SECONDS} s; start workers, then {_AGAIN}")
-
-
-def _result(future: distributed.Future[Any], stage: str) -> tuple[Any, float | None]:
-    try:
-        answer: tuple[Any, float | None] = future.result()
-    except KilledWorker as error:
-        raise RunError(
-            f"a task of {stage} ended its worker again and again, mostly for want of memory; "
-            "use fewer --workers or a smaller run.chunk"
-        ) from error
-    except CancelledError as error:
-        raise RunError(f"Dask cancelled a task; {_AGAIN}") from error
-    return answer
-
-
-def _work(task: Any, index: int, function: Callable[[Any, Tick], Any], topic: str) -> tuple[Any, float | None]:
-    """Do one task on a worker; return its result and the last that it said of its progress."""
-    worker = distributed.get_worker()
-    key = worker.get_current_task()
-    said: float | None = None
-    sent = time.monotonic()
-
-    def tick(done: float) -> None:
-        nonlocal said, sent
-        said = float(done)
-        now = time.monotonic()
-        if now - sent < _TICK_SECONDS:
-            return
-        sent = now
-        state = worker.state.tasks.get(key)
-        if state is None or state.state == "cancelled":
-            # The driver has gone: stop now, before its successor does the same task.
-            raise RunError("cancelled")
-        worker.log_event(topic, (index, said))
-
-    with single_threaded():
-        return function(task, tick), said
+async def _aside(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """Call a function on a worker without holding up what it says to the scheduler."""
+    return await asyncio.wait_for(asyncio.to_thread(function, *arguments), _EVERYWHERE_SECONDS)

@@ -9,8 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +19,14 @@ import numpy.typing as npt
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import RunError
 from ipsdist.model.setup import Setup
+from ipsdist.runtime.epochs import Capacity, Job
 from ipsdist.runtime.executor import Executor
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.storage import Store
 
 __all__ = [
-    "Stage", "Task", "committed", "complete", "fitted_times", "measured", "no_answer", "nothing_shared", "setup_of",
+    "Stage", "Task", "TaskJob", "check_owner", "committed", "complete", "fitted_times", "measured", "no_answer",
+    "nothing_shared", "peak_bytes", "processor", "setup_of",
 ]  # fmt: skip
 
 Tick = Callable[[float], None]
@@ -56,6 +59,14 @@ class Task:
         return f"{self.stage}/{self.name}"
 
 
+class TaskJob(Job, Protocol):
+    """A task that several workers do together, in epochs."""
+
+    def payload(self) -> Payload:
+        """Return the payload of the task, which is done: ``cost`` and ``processors`` of its members."""
+        ...
+
+
 @dataclass(frozen=True)
 class Stage:
     """One of the five words, as a value over which planning, resuming, progress and commit are written once."""
@@ -75,6 +86,8 @@ class Stage:
     """Importable function that does one task on a worker, writes its arrays and returns its payload."""
     finish: Callable[[Store, RunConfig, Sequence[Payload]], Payload]
     """What the driver does when all tasks are done; its return is part of the stage's record."""
+    job: Callable[[Store, Task, Capacity], TaskJob | None] | None = None
+    """Returns how a task is done by several workers together; None where one worker does it by ``do``."""
     revision: int = 1
     """Raised when the stage's answer changes for the same configuration; goes into the fingerprint."""
 
@@ -118,7 +131,7 @@ def complete(
     cost["cpu_seconds"] += sum(p["cost"]["cpu_seconds"] for p in payloads if p["cost"]["process"] != os.getpid())
     cost["peak_bytes"] = max([cost["peak_bytes"], *(p["cost"]["peak_bytes"] for p in payloads)])
     work = sum(t.work for t in tasks)
-    processors = sorted({_processor(), *(p["processor"] for p in payloads)})
+    processors = sorted({processor(), *(name for p in payloads for name in _processors(p))})
     record = {"fingerprint": fingerprint, "cost": cost, "work": work, "processors": processors, **answer}
     store.commit(f"{stage.name}/done", record)
     return True
@@ -132,15 +145,41 @@ def _run_tasks(stage: Stage, store: Store, tasks: list[Task], executor: Executor
     share = {k: (tasks[k].work if k in payloads else 0.0) for k in range(len(tasks))}
     unit = next((t.unit for t in tasks if t.unit is not None), stage.unit)
 
-    def ticked(position: int, units: float) -> None:
-        share[pending[position]] = units
+    def told(index: int, units: float) -> None:
+        share[index] = units
         observe(Progress(stage.name, sum(share.values()), total, unit))
 
+    def done(index: int, payload: Payload) -> None:
+        payloads[index] = payload
+        told(index, tasks[index].work)
+
     observe(Progress(stage.name, sum(share.values()), total, unit))
-    for position, payload in executor.run(stage.do, [tasks[k] for k in pending], stage=stage.name, observe=ticked):
-        payloads[pending[position]] = payload
-        ticked(position, tasks[pending[position]].work)
+    alone = []
+    for k in pending:
+        job = None if stage.job is None else stage.job(store, tasks[k], executor.capacity)
+        if job is None:
+            alone.append(k)
+        else:
+            done(k, _by_gang(job, store, tasks[k], executor, partial(told, k)))
+    own = [tasks[k] for k in alone]
+    for position, payload in executor.run(
+        stage.do, own, stage=stage.name, observe=lambda position, units: told(alone[position], units)
+    ):
+        done(alone[position], payload)
     return [payloads[k] for k in range(len(tasks))]
+
+
+def _by_gang(job: TaskJob, store: Store, task: Task, executor: Executor, told: Tick) -> Payload:
+    """Have a task done by several workers together; its record, committed here, says the same as that of one worker."""
+    executor.together(job, stage=task.stage, observe=told)
+    payload = {**job.payload(), "fingerprint": task.fingerprint}
+    store.commit(task.record, payload)
+    return payload
+
+
+def _processors(payload: Payload) -> list[str]:
+    """Return the CPU families of who did a task: one worker, or the members of a gang."""
+    return list(payload["processors"]) if "processors" in payload else [payload["processor"]]
 
 
 def measured(do: Callable[[Store, Task, Tick], Payload]) -> Callable[[Task, Tick], Payload]:
@@ -148,11 +187,11 @@ def measured(do: Callable[[Store, Task, Tick], Payload]) -> Callable[[Task, Tick
 
     def task_function(task: Task, tick: Tick) -> Payload:
         clock = _Clock()
-        store = Store.open(Path(task.store), "r+")
-        _check_owner(store, task)
+        store = Store.open(task.store, "r+")
+        check_owner(store, task)
         payload = do(store, task, tick)
-        _check_owner(store, task)
-        measure = {"cost": clock.cost() | {"process": os.getpid()}, "processor": _processor()}
+        check_owner(store, task)
+        measure = {"cost": clock.cost() | {"process": os.getpid()}, "processor": processor()}
         payload = {**payload, **measure, "fingerprint": task.fingerprint}
         store.commit(task.record, payload)
         return payload
@@ -169,14 +208,14 @@ def committed(store: Store, record: str, fingerprint: str) -> Payload | None:
     return payload if payload is not None and payload["fingerprint"] == fingerprint else None
 
 
-def _check_owner(store: Store, task: Task) -> None:
+def check_owner(store: Store, task: Task) -> None:
     """Refuse to write for a stage begun anew since: a worker that was thought dead may still be at work."""
     begun = store.record(f"{task.stage}/begun")
     if begun is None or begun["fingerprint"] != task.fingerprint:
         raise RunError(f"the {task.stage} of this run have been begun anew by another command; this task has stopped")
 
 
-def _processor() -> str:
+def processor() -> str:
     """Name the CPU family: the same bits are promised within one only."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
@@ -195,6 +234,11 @@ def nothing_shared(store: Store, config: RunConfig) -> None:
     """Prepare a stage whose tasks own all that they write."""
 
 
+def peak_bytes() -> int:
+    """Return the peak memory of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 class _Clock:
     """Wall and CPU seconds of this process since the start, and its peak memory."""
 
@@ -205,6 +249,5 @@ class _Clock:
         return {
             "wall_seconds": time.perf_counter() - self.wall,
             "cpu_seconds": time.process_time() - self.cpu,
-            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            * (1 if sys.platform == "darwin" else 1024),
+            "peak_bytes": peak_bytes(),
         }

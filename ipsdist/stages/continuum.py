@@ -35,7 +35,7 @@ from ipsdist.stages.blocks import Block, block_group, block_record, save_block, 
 from ipsdist.storage import Store
 
 __all__ = [
-    "box_keys", "density_warnings", "first_density", "prepare_cells", "read_densities", "refuse_step",
+    "box_keys", "cell_bytes", "density_warnings", "first_density", "prepare_cells", "read_densities", "refuse_step",
     "solve_densities", "solving_bytes",
 ]  # fmt: skip
 
@@ -74,11 +74,16 @@ def box_keys(config: RunConfig) -> tuple[str, ...]:
     return ("grid.lower", "grid.upper") if _refined(config) else ("grid.lower", "grid.upper", "grid.cells")
 
 
+def cell_bytes(setup: Setup) -> int:
+    """Return how many bytes the density of a slice seldom passes on the cells."""
+    return 8 * _USUAL[setup.dimension]
+
+
 def solving_bytes(setup: Setup) -> int:
     """Bound the memory of solving one block of slices: densities on cells and halves, and deposits."""
     levels = {1: 4, 2: 6}[setup.dimension]  # cells, their halves, and both again as one
     block = len(slice_blocks(setup.slices, setup.dimension)[0])
-    return block * (8 * levels * _USUAL[setup.dimension] + 2 * slice_bytes(setup))
+    return block * (levels * cell_bytes(setup) + 2 * slice_bytes(setup))
 
 
 def prepare_cells(store: Store, config: RunConfig) -> None:

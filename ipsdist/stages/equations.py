@@ -24,10 +24,10 @@ from ipsdist.stages.radial import has_radial, make_basis, pair_block
 from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
 
-__all__ = ["EQUATIONS", "FUNCTIONS", "load_pairings", "load_strong", "read_equations", "write_equations"]
+__all__ = ["EQUATIONS", "load_pairings", "load_strong", "read_equations", "write_equations"]
 
-FUNCTIONS = 60
-"""About how many functions the radial basis has at most; tables of two meshes are kept."""
+_FUNCTIONS = 40
+"""About how many functions the radial basis has."""
 _PARTS = ("gram", "energy", "laplacian", "work")
 
 
@@ -43,7 +43,7 @@ def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Seq
         return []  # the kernel assembles what it draws
     blocks = _blocks(config, setup)
     replicas = 1 if config.form == "strong" else setup.replicas
-    size = len(blocks[0]) * slice_bytes(setup) + _table_bytes(config, setup)
+    size = _direct_bytes(setup) if sums_directly(config, setup) else _meshed_bytes(config, setup)
     return [
         Task(store, "equations", f"replica-{r}.block-{b.number}", fingerprint, config, (r, b.number), len(b), size)
         for r in range(replicas)
@@ -65,12 +65,29 @@ def _joined(config: RunConfig, setup: Setup, block: Block) -> range:
     return range(first, min(after + 1, setup.slices), every)
 
 
-def _table_bytes(config: RunConfig, setup: Setup) -> int:
-    """Bound the tables of the dictionary, which are padded to twice the mesh an axis, and their products on it."""
-    terms, d = len(config.assembled()), setup.dimension
-    padded = (1 << d) * expected_nodes(setup)
-    functions = (FUNCTIONS if has_radial(config, setup) else 0) + hat_count(config, setup)
-    return 8 * (terms * (2 * d + 4) + 2 * functions * (2 * d + 2)) * padded
+def _meshed_bytes(config: RunConfig, setup: Setup) -> int:
+    """Bound the memory of a block that is paired on the mesh.
+
+    Deposits, moved to another mesh, and a spectrum for every slice; tables of dictionary and functions on two meshes.
+    """
+    functions = (_FUNCTIONS if has_radial(config, setup) else 0) + hat_count(config, setup)
+    tables = 8 * (len(config.assembled()) + functions) * (2 * setup.dimension + 2) * _padded(setup)
+    return _longest(setup) * (3 * slice_bytes(setup) + 16 * _padded(setup)) + tables
+
+
+def _direct_bytes(setup: Setup) -> int:
+    """Bound the memory of a block that is paired particle by particle: velocities, positions, Grams."""
+    n, d, slices = setup.particles, setup.dimension, _longest(setup) + 1
+    return 8 * (3 * n * _FUNCTIONS * (d + 1) + slices * (n * d + _FUNCTIONS**2))
+
+
+def _longest(setup: Setup) -> int:
+    return len(slice_blocks(setup.slices, setup.dimension)[0])
+
+
+def _padded(setup: Setup) -> int:
+    """Return about how many nodes the force mesh has when it is padded to twice an axis."""
+    return (1 << setup.dimension) * expected_nodes(setup)
 
 
 @measured

@@ -40,6 +40,7 @@ from ipsdist.storage import Store
 
 __all__ = [
     "HELD",
+    "basis_on",
     "follow",
     "has_radial",
     "held",
@@ -81,17 +82,22 @@ def make_basis(store: Store, config: RunConfig) -> None:
     setup = setup_of(store)
     if not has_radial(config, setup):
         return
-    reach = setup.spacing * (math.hypot(*whole_mesh(store, setup).shape) + _MARGIN)
+    basis = basis_on(config, setup, whole_mesh(store, setup).shape)
+    store.write(_KNOTS, np.array(basis.knots), dims=("knot",), units="length")
+    if sums_directly(config, setup):
+        make_blur(store, config)
+
+
+def basis_on(config: RunConfig, setup: Setup, shape: Sequence[int]) -> RadialBasis:
+    """Return the basis for particles on a force mesh of so many nodes along every axis."""
+    reach = setup.spacing * (math.hypot(*shape) + _MARGIN)
     kink = config.dictionary.cutoff
     finest = 2.0 * setup.spacing
     if sums_directly(config, setup):  # no mesh is in the way of what the pairs show
         finest = min(finest, reach / _FINEST)
-    basis = RadialBasis.graded(
+    return RadialBasis.graded(
         reach, finest, None if kink is None or kink >= reach else kink, _INTERVALS[setup.dimension]
     )
-    store.write(_KNOTS, np.array(basis.knots), dims=("knot",), units="length")
-    if sums_directly(config, setup):
-        make_blur(store, config)
 
 
 def radial_basis(store: Store) -> RadialBasis:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import zarr
-
-__all__ = ["DTYPES", "RECORDS", "checked", "chunk_keys", "fill_value", "whole_chunks"]
+__all__ = ["DTYPES", "RECORDS", "checked", "fill_value", "whole_chunks"]
 
 RECORDS = "records"
 """The group of the records; no array has a name in it."""
@@ -45,15 +41,3 @@ def whole_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
         if size > _CHUNK_BYTES:
             chunks[axis] = max(1, chunks[axis] * _CHUNK_BYTES // size)
     return tuple(chunks)
-
-
-def chunk_keys(array: zarr.Array[Any], cut: tuple[slice, ...]) -> Iterator[str]:
-    """Keys of the chunks that a region touches."""
-    ranges = []
-    for axis, (n, chunk) in enumerate(zip(array.shape, array.chunks, strict=True)):
-        start, stop, _ = (cut[axis] if axis < len(cut) else slice(None)).indices(n)
-        ranges.append(range(start // chunk, -(-stop // chunk)) if stop > start else range(0))
-    counts = [len(r) for r in ranges]
-    for index in np.ndindex(*counts):
-        coordinates = tuple(r[i] for r, i in zip(ranges, index, strict=True))
-        yield array.metadata.encode_chunk_key(coordinates)

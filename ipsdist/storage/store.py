@@ -1,15 +1,12 @@
-"""The store of a run: one Zarr v3 directory of named arrays, and the records that say which of them are complete."""
+"""The store of a run: one Zarr v3 group of named arrays, and the records that say which of them are complete."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import json
 import math
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ipsdist.model.errors import InputError, RunError
-from ipsdist.storage.layout import DTYPES, RECORDS, checked, chunk_keys, fill_value, whole_chunks
+from ipsdist.storage.chunks import Piece, decoded, encoded, pieces
+from ipsdist.storage.damage import DamagedError
+from ipsdist.storage.layout import DTYPES, RECORDS, checked, whole_chunks
+from ipsdist.storage.metadata import METADATA, ArrayLayout, group_json, parsed
+from ipsdist.storage.places import Place, RemotePlace, place
+from ipsdist.storage.tree import Tree, plain, writing
 
 if TYPE_CHECKING:
     import zarr
@@ -28,11 +30,8 @@ FORMAT = 1
 """Layout version of the stores that this program writes; every older one is read, a newer one is refused."""
 
 _FORMAT_KEY = "ipsdist_format"
-_PAYLOAD = "payload"
-_TRASH = ".discarded"
-# A small chunk costs as much as a large one, and on a local disk many requests at a time are slower than one or two.
-_IO = {"async.concurrency": 2}
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_AT_ONCE = 8
+"""Chunks on their way to or from a remote store."""
 
 
 @dataclass(frozen=True)
@@ -43,61 +42,82 @@ class Store:
     written; it counts only when the record of its task exists, and a record is one file that appears whole.
     Whoever rewrites arrays discards their record first. Processes may write at the same time as long as
     no two of them own the same array (``write``) or the same chunk (``write_region``).
+
+    What lies there is plain Zarr, which any reader of it opens; this class writes and reads its own files, because
+    Zarr's general machinery costs milliseconds a call and copies a chunk for its checksum.
     """
 
-    path: Path
-    group: zarr.Group
+    place: Place
+    _root: dict[str, Any] = field(repr=False, compare=False)
+    _tree: Tree = field(repr=False, compare=False)
 
     @classmethod
-    def create(cls, path: str | Path, attributes: Mapping[str, Any]) -> Store:
-        """Make an empty store at ``path`` whose root carries the JSON ``attributes``.
+    def create(cls, where: str | Path | Place, attributes: Mapping[str, Any]) -> Store:
+        """Make an empty store whose root carries the JSON ``attributes``, at a path, a URL or a `Place`.
 
         Raises InputError when there is a store already, RunError when the disk refuses.
         """
-        import zarr
-
-        path = Path(path)
-        if (path / "zarr.json").exists():
-            raise InputError("DIR", "must not hold a store yet", path, "choose another --out or remove that directory")
-        root = {_FORMAT_KEY: FORMAT, **_json(attributes)}
-        with _writing(path, len(json.dumps(root))):
-            return cls(path, zarr.create_group(str(path), attributes=root))
+        at = place(where)
+        if (at / METADATA).is_file():
+            raise InputError("DIR", "must not hold a store yet", at, "choose another --out or remove that directory")
+        root = {_FORMAT_KEY: FORMAT, **plain(attributes)}
+        content = group_json(root)
+        with writing(at, len(content)):
+            (at / METADATA).write_whole(content)
+        return cls(at, root, Tree(at))
 
     @classmethod
-    def open(cls, path: str | Path, mode: Literal["r", "r+"] = "r") -> Store:
-        """Open the store at ``path`` to read, or with ``"r+"`` to write too.
+    def open(cls, where: str | Path | Place, mode: Literal["r", "r+"] = "r") -> Store:  # noqa: ARG003
+        """Open the store at a path, a URL or a `Place`, to read, or with ``"r+"`` to write too.
 
         Raises InputError when there is none, or when a newer program wrote it.
         """
-        import zarr
-
-        path = Path(path)
+        at = place(where)
         try:
-            group = zarr.open_group(str(path), mode=mode, zarr_format=3)
-            version = group.attrs[_FORMAT_KEY]
-        except (FileNotFoundError, KeyError, ValueError):
+            group = parsed((at / METADATA).read_bytes(), ("group",))
+            root = dict(group["attributes"] if group else {})
+            version = root[_FORMAT_KEY]
+        except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError):
             fix = "give the directory of a run, or start one with `ipsdist run CASE --out DIR`"
-            raise InputError("DIR", "must hold a store of ipsdist", f"{path}, which is none", fix) from None
+            raise InputError("DIR", "must hold a store of ipsdist", f"{at}, which is none", fix) from None
         if not isinstance(version, int) or version > FORMAT:
             raise InputError(
                 "DIR",
                 f"must hold a store of format {FORMAT} or older",
-                f"format {version} in {path}, written by a newer ipsdist",
+                f"format {version} in {at}, written by a newer ipsdist",
                 "upgrade with `pip install --upgrade ipsdist`, or choose another --out",
             )
-        return cls(path, group)
+        return cls(at, root, Tree(at))
+
+    @property
+    def path(self) -> Path | Place:
+        """Where the store is: a path of this machine, else its place; ``str`` of it opens it again."""
+        return self.place.given
+
+    @cached_property
+    def group(self) -> zarr.Group:
+        """The same store as a group of Zarr, for whoever wants more than this class reads."""
+        import zarr
+
+        at = self.place
+        if isinstance(at, RemotePlace):
+            return zarr.open_group(at.objects.zarr_store(at.key), mode="r", zarr_format=3)
+        return zarr.open_group(str(at), mode="r+", zarr_format=3)
 
     @property
     def attributes(self) -> dict[str, Any]:
         """Attributes of the root, a copy; ``ipsdist_format`` among them."""
-        return dict(self.group.attrs)
+        return dict(self._root)
 
     def set_attributes(self, **attributes: Any) -> None:
         """Add to the attributes of the root, or replace some; one process at a time."""
         if _FORMAT_KEY in attributes:
             raise ValueError(f"{_FORMAT_KEY} is not an attribute to set")
-        with _writing(self.path, len(json.dumps(_json(attributes)))):
-            self.group.attrs.update(_json(attributes))
+        root = {**self._root, **plain(attributes)}
+        content = group_json(root)
+        with writing(self.place, len(content)):
+            (self.place / METADATA).write_whole(content)
+        self._root.update(root)
 
     def write(
         self,
@@ -116,11 +136,11 @@ class Store:
         Raises RunError when the disk refuses, TypeError for objects and other dtypes without a fixed size.
         """
         data = np.asarray(values)
-        data = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("=")).reshape(data.shape)
+        dtype = data.dtype.newbyteorder("=")
         extra = {**(attributes or {}), **({} if units is None else {"units": units})}
-        chunks = whole_chunks(data.shape, data.itemsize)
-        array = self._new(name, data.shape, data.dtype, dims, chunks, extra, compress, fresh=False)
-        self._put(name, array, ..., data)
+        layout = _layout(name, data.shape, dtype, dims, whole_chunks(data.shape, data.itemsize), extra, compress)
+        self._describe(name, layout, fresh=False)
+        self._put(name, layout, (), data)
 
     def create_array(
         self,
@@ -140,7 +160,8 @@ class Store:
         if len(chunks) != len(shape):
             raise ValueError(f"`chunks` of {name} needs {len(shape)} entries, got {tuple(chunks)}")
         extra = {} if units is None else {"units": units}
-        self._new(name, tuple(shape), np.dtype(dtype), dims, tuple(chunks), extra, compress, fresh=True)
+        layout = _layout(name, tuple(shape), np.dtype(dtype), dims, tuple(chunks), extra, compress)
+        self._describe(name, layout, fresh=True)
 
     def write_region(self, name: str, start_index: int, values: npt.ArrayLike) -> None:
         """Write ``values`` from ``start_index`` on along the first axis: whole chunks, or up to the end.
@@ -148,154 +169,134 @@ class Store:
         Two writers that shared a chunk would lose each other's rows without a word, so a region that cuts
         through a chunk is a ValueError.
         """
-        array = self._array(name)
+        layout = self._layout_of(name)
+        if not isinstance(layout, ArrayLayout):
+            raise ValueError(f"{name} is not an array of this program; only those are written")
         data = np.asarray(values)
-        stop, rows, end = start_index + len(data), array.chunks[0], array.shape[0]
+        stop, rows, end = start_index + len(data), layout.chunks[0], layout.shape[0]
         kind = data.dtype, data.shape[1:]
-        if kind != (array.dtype, array.shape[1:]) or not 0 <= start_index <= stop <= end:
-            raise ValueError(f"rows [{start_index}, {stop}) of {kind} do not fit {name}: {array.dtype} {array.shape}")
+        if kind != (layout.dtype, layout.shape[1:]) or not 0 <= start_index <= stop <= end:
+            raise ValueError(f"rows [{start_index}, {stop}) of {kind} do not fit {name}: {layout.dtype} {layout.shape}")
         if start_index % rows or (stop % rows and stop != end):
             raise ValueError(f"rows [{start_index}, {stop}) of {name} cut through its chunks of {rows} rows")
-        self._put(name, array, slice(start_index, stop), data)
+        self._put(name, layout, (slice(start_index, stop),), data)
 
     def read(self, name: str, region: slice | tuple[slice, ...] | None = None) -> npt.NDArray[Any]:
         """Read an array, or the region that one slice an axis cuts out of it.
 
-        Raises KeyError when there is no such array, RunError when a part of it was never written or is damaged.
+        Raises KeyError when there is no such array, RunError (`DamagedError`) when a part of it was never written or
+        is damaged: the error names the chunk, and the command that makes it again.
         """
-        import zarr
-
-        array = self._array(name)
+        layout = self._layout_of(name)
         cut = region if isinstance(region, tuple) else (() if region is None else (region,))
-        for key in chunk_keys(array, cut):
-            part = self.path / name / key
-            if not part.exists():
-                raise RunError(f"the store has lost a part of an array: {part}; remove the run and repeat it")
-        try:
-            with zarr.config.set(_IO):
-                return np.asarray(array[cut or ...])
-        except (OSError, RuntimeError, ValueError) as error:
-            raise RunError(f"cannot read {self.path / name}: {error}; remove the run and repeat it") from error
+        if not isinstance(layout, ArrayLayout):
+            return np.asarray(self.group[name][cut or ...])  # type: ignore[index]
+        spans = [
+            range(*(cut[axis] if axis < len(cut) else slice(None)).indices(n)) for axis, n in enumerate(layout.shape)
+        ]
+        found = np.empty([len(span) for span in spans], layout.dtype)
+
+        def take(piece: Piece) -> None:
+            found[piece.outside] = self._chunk(name, layout, piece.key)[piece.inside]
+
+        self._each(take, pieces(layout, cut))
+        return found
 
     def exists(self, name: str) -> bool:
         """Tell whether there is an array of this name; complete or not is for its record to say."""
-        return _is_array(self.group.get(checked(name)))
+        return self._tree.described(checked(name)) is not None
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Return the names of what lies right below a group, arrays and groups alike, sorted; [] when it is not there.
+
+        ``prefix`` "" is the root. What a killed writer left half made is named too, so that it can be discarded.
+        """
+        found = (self.place / checked(prefix) if prefix else self.place).names(folders=True)
+        return [name for name in found if name[0] != "." and (prefix or name != RECORDS)]
 
     def commit(self, record: str, payload: Mapping[str, Any]) -> None:
         """Mark work as done: write its record, ``stage`` or ``stage/task``, with a JSON ``payload``: one atomic file.
 
         Records below it stay. One process commits a record; others may commit other ones at the same time.
         """
-        from zarr.errors import ContainsGroupError
-
-        name = f"{RECORDS}/{checked(record)}"
-        attributes: dict[str, Any] = {_PAYLOAD: _json(payload)}
-        with _writing(self.path / name, len(json.dumps(attributes))):
-            try:
-                self.group.create_group(name, attributes=attributes)
-            except ContainsGroupError:
-                self.group[name].attrs.put(attributes)
+        self._tree.commit(record, payload)
 
     def record(self, record: str) -> dict[str, Any] | None:
         """Return the payload of a record; None when the work is not done."""
-        found = self.group.get(f"{RECORDS}/{checked(record)}")
-        # A group without payload is only the parent of other records.
-        payload: Any = None if found is None else found.attrs.get(_PAYLOAD)
-        return payload  # type: ignore[no-any-return]
+        return self._tree.record(record)
 
     def discard(self, prefix: str) -> None:
-        """Forget everything at and below ``prefix``: first the records, all at one instant, then the arrays."""
-        self._delete(f"{RECORDS}/{checked(prefix)}")
-        self._delete(prefix)
+        """Forget everything at and below ``prefix``: first the records, all at one instant, then the arrays.
 
-    def _delete(self, name: str) -> None:
-        # A tree is not deleted at one instant but it is renamed at one: a kill must not leave a half of the records.
-        # By directory and not by group, because a killed writer may have left one without metadata.
-        trash = self.path / _TRASH
-        with _writing(self.path / name, 0):
-            with contextlib.suppress(FileNotFoundError):
-                trash.mkdir(parents=True, exist_ok=True)
-                (self.path / name).rename(trash / uuid.uuid4().hex)
-            shutil.rmtree(trash, ignore_errors=True)
+        In a remote store they go one after the other: the one that says done first, the one that says begun last.
+        """
+        self._tree.delete(f"{RECORDS}/{checked(prefix)}")
+        self._tree.delete(prefix)
 
-    def _array(self, name: str) -> zarr.Array[Any]:
-        found = self.group.get(checked(name))
-        if not _is_array(found):
-            raise KeyError(f"the store {self.path} has no array {name}")
-        return found  # type: ignore[return-value]
+    def _layout_of(self, name: str) -> ArrayLayout | dict[str, Any]:
+        found = self._tree.described(checked(name))
+        if found is None:
+            raise KeyError(f"the store {self.place} has no array {name}")
+        return found
 
-    def _new(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        dims: Sequence[str],
-        chunks: tuple[int, ...],
-        attributes: Mapping[str, Any],
-        compress: bool,
-        fresh: bool,
-    ) -> zarr.Array[Any]:
-        from zarr.codecs import BloscCodec
-        from zarr.errors import ContainsArrayError
-
-        extra = _json(attributes)
-        if dtype not in DTYPES:
-            raise TypeError(f"the store holds numbers, not {dtype} ({name})")
-        if len(dims) != len(shape):
-            raise ValueError(f"`dims` of {name} must name {len(shape)} axes, got {tuple(dims)}")
-
-        def create(overwrite: bool) -> zarr.Array[Any]:
-            return self.group.create_array(
-                checked(name),
-                shape=shape,
-                dtype=dtype,
-                chunks=chunks,
-                dimension_names=tuple(dims),
-                attributes=extra,
-                fill_value=fill_value(dtype),
-                compressors=BloscCodec(cname="lz4", shuffle="shuffle") if compress else None,
-                overwrite=overwrite,
-            )
-
-        with _writing(self.path / name, math.prod(shape) * dtype.itemsize):
+    def _describe(self, name: str, layout: ArrayLayout, *, fresh: bool) -> None:
+        """Make the array, or keep one of the same layout, which is then filled again so that no reader finds a hole."""
+        with writing(self.place / name, math.prod(layout.shape) * layout.dtype.itemsize):
             try:
-                return create(overwrite=fresh)
-            except ContainsArrayError:
-                old = self._array(name)
-            # The same layout is filled again chunk by chunk, so that a reader never finds a hole.
-            layout = (old.shape, old.dtype, old.chunks, bool(old.compressors), old.metadata.dimension_names)  # type: ignore[union-attr]
-            if layout == (shape, dtype, chunks, compress, tuple(dims)) and dict(old.attrs) == extra:
-                return old
-            return create(overwrite=True)
+                old: object = self._tree.described(checked(name))
+            except DamagedError as error:
+                old = error
+            if old == layout and not fresh:
+                return
+            if old is not None:
+                self._tree.delete(name)
+            self._tree.describe(name, layout.to_json())
 
-    def _put(self, name: str, array: zarr.Array[Any], where: Any, data: npt.NDArray[Any]) -> None:
-        import zarr
+    def _put(self, name: str, layout: ArrayLayout, region: tuple[slice, ...], data: npt.NDArray[Any]) -> None:
+        at = self.place / name
 
-        # Chunks full of the fill value are written too: a chunk that is not there is a chunk that was lost.
-        with _writing(self.path / name, data.nbytes), zarr.config.set(_IO):
-            array.with_config({"write_empty_chunks": True})[where] = data
+        def give(piece: Piece) -> None:
+            # Chunks full of the fill value are written too: a chunk that is not there is a chunk that was lost.
+            (at / piece.key).write_whole(*encoded(layout, data[piece.outside]))
+
+        with writing(at, data.nbytes):
+            self._each(give, pieces(layout, region))
+
+    def _chunk(self, name: str, layout: ArrayLayout, key: str) -> npt.NDArray[Any]:
+        try:
+            return decoded(layout, (self.place / name / key).read_bytes())
+        except FileNotFoundError:
+            raise self._tree.damaged(name, f"{name}/{key}", "it is not there") from None
+        except ValueError as error:
+            raise self._tree.damaged(name, f"{name}/{key}", str(error)) from error
+        except OSError as error:
+            raise RunError(f"cannot read {self.place / name / key}: {error.strerror or error}") from error
+
+    def _each(self, work: Callable[[Piece], None], parts: Iterable[Piece]) -> None:
+        """Do the chunks one by one, which on a disk is quickest; of a remote store some at a time."""
+        parts = parts if self.place.is_local else list(parts)
+        if self.place.is_local or len(parts) < 2:  # type: ignore[arg-type]
+            for part in parts:
+                work(part)
+            return
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for _ in pool.map(work, parts):
+                pass
 
 
-@contextlib.contextmanager
-def _writing(path: Path, size: int) -> Iterator[None]:
-    """Turn what the operating system refuses (a full disk, a quota, missing rights) into one clear RunError."""
-    try:
-        yield
-    except OSError as error:
-        remedy = "make room" if error.errno in _NO_ROOM else "make the directory writable"
-        what = f"cannot write {size} bytes to {path}: {error.strerror or error}"
-        again = "then give the same command again: what was finished is kept"
-        raise RunError(f"{what}; {remedy}, {again}") from error
-
-
-def _is_array(node: object) -> bool:
-    import zarr
-
-    return isinstance(node, zarr.Array)
-
-
-def _json(value: Mapping[str, Any]) -> dict[str, Any]:
-    # A value that JSON cannot hold exactly must fail here and not when the store is read.
-    text = json.dumps(dict(value))
-    plain: dict[str, Any] = json.loads(text)
-    return plain
+def _layout(
+    name: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    dims: Sequence[str],
+    chunks: tuple[int, ...],
+    attributes: Mapping[str, Any],
+    compress: bool,
+) -> ArrayLayout:
+    """Return the layout of a new array. Raises TypeError and ValueError for what the store does not hold."""
+    checked(name)
+    if dtype not in DTYPES:
+        raise TypeError(f"the store holds numbers, not {dtype} ({name})")
+    if len(dims) != len(shape):
+        raise ValueError(f"`dims` of {name} must name {len(shape)} axes, got {tuple(dims)}")
+    return ArrayLayout(shape, dtype, chunks, tuple(dims), compress, True, plain(attributes))

@@ -1,18 +1,14 @@
-"""Files that appear whole or not at all: written beside their place, then renamed."""
+"""Files that appear whole or not at all."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from ipsdist.storage.places import Place, place
 
 __all__ = ["write_whole"]
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(where: Path | Place, content: bytes) -> None:
     """Write a file so that no reader meets half of it. Raises OSError when the disk refuses; nothing is left then."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    place(where).write_whole(content)

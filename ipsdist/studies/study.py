@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from typing import Any
 from ipsdist.config import RunConfig, case_names
 from ipsdist.config.study import Row, StudyFile, load_study, row_config
 from ipsdist.importers.parquet_writer import to_parquet
-from ipsdist.model.errors import InputError
+from ipsdist.model.errors import InputError, RunError
 from ipsdist.report.figures.study import draw_study
 from ipsdist.report.study_page import study_page
 from ipsdist.runs.api import options_of
 from ipsdist.runs.pipeline import Options
+from ipsdist.runs.probe import first_missing, probe
 from ipsdist.runs.rows import versions
 from ipsdist.runs.sharing import taken_over
-from ipsdist.runtime.executor import Executor, make_executor
+from ipsdist.runtime.executor import Executor
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.storage import locked, write_whole
 from ipsdist.studies.order import Place, places, run_name
@@ -32,7 +34,9 @@ from ipsdist.studies.tasks import RunTask, do_run
 __all__ = ["Study", "given", "study"]
 
 _FILE = "study.toml"
-_OURS = {_FILE, "runs", ".lock"}
+_OURS = {_FILE, "runs", ".lock", ".probe"}
+_ENOUGH = 3
+"""Runs that ended their workers alone too; if so many did, the rest of the suspects is not tried again."""
 _PACKAGES = ("ipsdist", "numpy", "scipy", "numba", "zarr", "dask", "distributed", "matplotlib", "POT")
 
 
@@ -90,6 +94,7 @@ def study(
     out: Path | str | None = None,
     *,
     seeds: Sequence[int] | int | None = None,
+    sets: Sequence[str] = (),
     options: Options | None = None,
     **how: Any,
 ) -> Study:
@@ -100,19 +105,23 @@ def study(
     source : name of a given study, or path of a study file (docs/studies.md).
     out : directory of the study; ``studies/NAME`` by default. Every run has a directory of its own in ``runs``.
     seeds : in place of those of the file, or how many, from 0; more seeds add rows, and leave the others as they are.
+    sets : ``section.key=value`` texts that change all runs, over ``[set]`` of the file; not keys that vary.
     options, how : `Options`, or its fields as keywords; with ``workers=2``, each does one run at a time.
 
-    Raises InputError for a bad study file before anything is written. A run that fails is a row that says why.
+    Raises InputError for a bad study file before anything is written. A run that fails, or ends its worker again and
+    again, is a row that says why.
     """
     options = options_of(options, how)
     path = _path(source)
     seeds = range(seeds) if isinstance(seeds, int) else seeds
-    file, base, rows = load_study(path, None if seeds is None else tuple(seeds))
+    file, base, rows = load_study(path, None if seeds is None else tuple(seeds), sets)
     out = Path("studies") / file.name if out is None else Path(out)
     planned = _planned(base, rows)
-    with make_executor(options.workers, options.scheduler, options.client) as executor:
+    with options.executor() as executor:
+        missing = first_missing(out)
         _directory(out)
         with locked(out):
+            probe(executor, out, missing)
             write_whole(out / _FILE, path.read_bytes())
             _do(planned, file, out, executor, options.observe)
             return _finish(planned, file, out)
@@ -175,16 +184,42 @@ def _do(planned: list[_Planned], file: StudyFile, out: Path, executor: Executor,
     for number, one in enumerate(planned):
         if one.config is None:
             told(number, 1.0)
+    suspects: list[int] = []
     for wave in sorted({one.place.wave for one in planned if one.place is not None}):
         numbers = [k for k, one in enumerate(planned) if one.place is not None and one.place.wave == wave]
-        tasks = [_task(planned, k, file, out) for k in numbers]
-        answers = executor.run(do_run, tasks, stage="study", observe=lambda k, s, n=numbers: told(n[k], s))  # type: ignore[misc]
-        for position, error in answers:
-            one = planned[numbers[position]]
-            one.error = error
-            if error is None:
-                _read(one, file, out)
-            told(numbers[position], 1.0)
+        suspects += _together(planned, numbers, file, out, executor, told)
+    # A worker that dies is held against all that waited on it. Alone, a run can only end itself.
+    guilty = 0
+    for number in suspects:
+        guilty += len(_together(planned, [number], file, out, executor, told)) if guilty < _ENOUGH else 0
+
+
+def _together(
+    planned: Sequence[_Planned],
+    numbers: Sequence[int],
+    file: StudyFile,
+    out: Path,
+    executor: Executor,
+    told: Callable[[int, float], None],
+) -> list[int]:
+    """Do the runs of these numbers in any order; return those that ended their workers."""
+    tasks = [_task(planned, k, file, out) for k in numbers]
+    heard = partial(_heard, told, numbers)
+    ended: list[int] = []
+    for position, error in executor.run(do_run, tasks, stage="study", observe=heard, tolerate=True):
+        number = numbers[position]
+        planned[number].error = None if error is None else str(error)
+        if error is None:
+            _read(planned[number], file, out)
+        elif isinstance(error, RunError):
+            ended.append(number)
+        told(number, 1.0)
+    return ended
+
+
+def _heard(told: Callable[[int, float], None], numbers: Sequence[int], position: int, share: float) -> None:
+    """Pass on what a task says of itself, by the number of its run."""
+    told(numbers[position], share)
 
 
 def _task(planned: Sequence[_Planned], number: int, file: StudyFile, out: Path) -> RunTask:

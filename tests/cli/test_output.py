@@ -78,7 +78,7 @@ def test_flags_reach_the_run(outcome: dict[str, Any]) -> None:
     assert (outcome["workers"], outcome["scheduler"], outcome["out"]) == (2, None, Path("runs/cubic"))
     assert (outcome["config"].run.seed, outcome["config"].system.particles) == (7, 100)
     assert main(["run", "cubic", "-q", "--scheduler", "tcp://a:1", "--out", "b", "--device", "cpu"]) == 0
-    assert (outcome["workers"], outcome["scheduler"], outcome["out"]) == (None, "tcp://a:1", Path("b"))
+    assert (outcome["workers"], outcome["scheduler"], outcome["out"]) == (None, "tcp://a:1", "b")
     assert outcome["config"].run.device == "cpu"
 
 

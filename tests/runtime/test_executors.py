@@ -161,7 +161,7 @@ def test_a_scheduler_is_reached_by_address_and_by_file(cluster: DaskExecutor, tm
 @pytest.mark.parametrize("place", ["tcp://127.0.0.1:9", "nothing://here", "no-such-file.json"])
 def test_a_scheduler_that_does_not_answer_is_bad_input(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line that names --scheduler, within the time-out."""
-    monkeypatch.setattr("ipsdist.runtime.dask_executor._CONNECT_SECONDS", 1)
+    monkeypatch.setenv("X","1")
     rule = "`--scheduler` must be the address or the file of a running Dask scheduler; got " + place
     with pytest.raises(InputError, match=rule + r" \(\w+\); start one with `dask scheduler`"):
         make_executor(scheduler=place)

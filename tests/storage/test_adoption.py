@@ -33,7 +33,7 @@ def test_arrays_and_records_are_there_without_a_copy(pair):
     np.testing.assert_array_equal(second.read("particles/block-0/count"), np.arange(6))
     assert second.record("particles/done") == {"fingerprint": "f"}
     assert second.record("particles/block-0") == {"n": 1}
-    chunk = "particles/density/c/0/0"
+    chunk = "particles/density/c.0.0"
     assert os.path.samefile(first.path / chunk, second.path / chunk)
     assert not (second.path / ".arriving").exists()
 

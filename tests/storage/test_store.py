@@ -80,7 +80,7 @@ def test_a_part_that_was_never_written_is_not_read_as_numbers(store: Store) -> N
         store.create_array(f"p/{name}", (4,), dtype, ("node",), (2,))
         store.write_region(f"p/{name}", 2, np.full(2, fill, dtype))
         np.testing.assert_array_equal(store.read(f"p/{name}", slice(2, 4)), np.full(2, fill))
-        with pytest.raises(RunError, match="lost a part of an array"):
+        with pytest.raises(RunError, match="lost a part of the p: "):
             store.read(f"p/{name}")
         np.testing.assert_array_equal(store.group[f"p/{name}"][:2], np.full(2, fill))
 
@@ -88,9 +88,9 @@ def test_a_part_that_was_never_written_is_not_read_as_numbers(store: Store) -> N
 def test_a_damaged_chunk_is_an_error_with_the_path(store: Store) -> None:
     """A truncated file does not come back as numbers."""
     store.write("p/x", np.arange(100.0), ("x",), compress=False)
-    chunk = store.path / "p/x/c/0"
+    chunk = store.path / "p/x/c.0"
     chunk.write_bytes(chunk.read_bytes()[:90])
-    with pytest.raises(RunError, match=r"cannot read .*p/x"):
+    with pytest.raises(RunError, match=r"lost a part of the p: .*p/x/c.0 \(its checksum is wrong\)"):
         store.read("p/x")
 
 
@@ -268,8 +268,7 @@ def test_a_full_disk_while_committing_leaves_not_done(store: Store, monkeypatch:
     def full(*args: object, **options: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(zarr.storage.LocalStore, "set", full)
-    monkeypatch.setattr(zarr.storage.LocalStore, "set_if_not_exists", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(
         RunError, match=r"cannot write \d+ bytes to .*records/kernel: No space left on device; make room"
     ):

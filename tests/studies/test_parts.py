@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ipsdist.cli.study import seed_list
+from ipsdist.config import resolve
 from ipsdist.config.study import PlotSection, load_study, row_config
 from ipsdist.model.errors import InputError
 from ipsdist.report.figures.study import draw_study
@@ -130,6 +131,35 @@ def test_a_stage_belongs_to_the_first_run_that_has_it(tmp_path):
     found = places([row_config(base, row) for row in rows])
     assert [(p.wave, p.donors) for p in found] == [(0, ()), (1, (0,)), (1, (0,)), (2, (0, 2, 1))]
     assert places([None, row_config(base, rows[0])])[0] is None
+
+
+def test_what_is_set_goes_into_all_runs_and_not_over_what_varies(tmp_path):
+    """Over [set] of the file; a key that varies, the seed and the name have places of their own."""
+    path = study_file(tmp_path, 'seeds = 2\n[set]\nfit.every = 2\n[[vary]]\nkey = "fit.form"\nvalues = ["weak"]\n')
+    _, base, rows = load_study(path, None, ["fit.every=3", "system.particles=4000"])
+    for config in (row_config(base, row) for row in rows):
+        assert (config.fit.every, config.system.particles, config.fit.form) == (3, 4000, "weak")
+    for text, said in (
+        (
+            "fit.form=action",
+            "`--set` must not set a key that varies; got fit.form; change the values in the study file",
+        ),
+        ("run.seed=1", "`--set` must be the same for all runs; got run.seed; use --seeds, or another --out"),
+        ("fit.evry=1", "`fit.evry` is not a known key; did you mean fit.every?"),
+    ):
+        with pytest.raises(InputError) as caught:
+            load_study(path, None, [text])
+        assert str(caught.value) == said
+
+
+def test_a_file_of_the_other_kind_names_its_command(tmp_path):
+    """A study file given to run, a run file given to study."""
+    path = study_file(tmp_path, "seeds = 2\n")
+    with pytest.raises(InputError, match=rf"must be a run file; got a study file; do it with `ipsdist study {path}`"):
+        resolve(path)
+    path.write_text("[system]\nparticles = 2000\n")
+    with pytest.raises(InputError, match=rf"must be a study file; got a run file; do it with `ipsdist run {path}`"):
+        load_study(path)
 
 
 def row(seed, **cells):

@@ -110,7 +110,7 @@ def test_runs_that_share_files_stay_independent(tmp_path):
     """Another bandwidth in the run that took its densities over, another dictionary in the one that made them."""
     study = ips.study(write(tmp_path), tmp_path / "out", seeds=[0])
     first, second = (study.out / "runs" / f"every-{k}_bandwidth-scott_seed-0" for k in (1, 5))
-    chunk = "store.zarr/densities/density/c/0/0"
+    chunk = "store.zarr/densities/density/c.0.0"
     assert os.path.samefile(first / chunk, second / chunk)
     before = Store.open(first / "store.zarr").read("densities/density")
     ips.estimate(second, sets=["density.bandwidth=0.4"])

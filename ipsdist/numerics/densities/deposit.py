@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,9 @@ import numpy.typing as npt
 from ipsdist.model.deposits import Deposits, neighbour_offsets
 from ipsdist.model.mesh import Mesh
 
-__all__ = ["deposit", "deposit_flux"]
+__all__ = ["deposit", "deposit_flux", "squared_moves"]
 
-Positions = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 
@@ -40,7 +41,10 @@ def _pairs(dimension: int) -> Integers:
 
 
 def _checked(positions: npt.ArrayLike, mesh: Mesh) -> Positions:
-    x = np.ascontiguousarray(positions, dtype=np.float64)
+    given = np.asarray(positions)
+    # Those in float32 stay what they are: a copy of them would take twice their memory.
+    kind: type[np.float32 | np.float64] = np.float32 if given.dtype == np.float32 else np.float64
+    x = cast(Positions, np.ascontiguousarray(given, dtype=kind))
     if x.ndim != 2 or x.shape[1] != mesh.dimension:
         raise ValueError(f"`positions` must be (N, {mesh.dimension}); got {x.shape}")
     return x
@@ -76,9 +80,7 @@ def deposit_flux(before: npt.ArrayLike, after: npt.ArrayLike, mesh: Mesh) -> tup
     """
     from ipsdist.numerics.device import deposit as device
 
-    x, y = _checked(before, mesh), _checked(after, mesh)
-    if x.shape != y.shape:
-        raise ValueError(f"`before` and `after` must be the same particles; got {x.shape} and {y.shape}")
+    x, y = _pair(before, after, mesh)
     flux = np.zeros((mesh.dimension, math.prod(mesh.shape)), dtype=np.int64)
     squares = np.zeros(2, dtype=np.int64)
     if mesh.dimension == 1:
@@ -86,4 +88,28 @@ def deposit_flux(before: npt.ArrayLike, after: npt.ArrayLike, mesh: Mesh) -> tup
     else:
         lost = device.deposit_flux(x, y, *_layout(mesh), flux, squares)
     _refuse(lost, len(x))
-    return flux.reshape(mesh.dimension, *mesh.shape), int(squares[0]) + (int(squares[1]) << 32)
+    return flux.reshape(mesh.dimension, *mesh.shape), _total(squares)
+
+
+def squared_moves(before: npt.ArrayLike, after: npt.ArrayLike, mesh: Mesh) -> int:
+    """Return the sum of |after - before|**2 of positions (N, d), in units of spacing**2 / MOVE_ONE.
+
+    Each square is rounded to an integer, so that chunks add exactly in any order.
+    """
+    from ipsdist.numerics.device import deposit as device
+
+    x, y = _pair(before, after, mesh)
+    squares = np.zeros(2, dtype=np.int64)
+    device.add_squares(x, y, 1.0 / mesh.spacing, squares)
+    return _total(squares)
+
+
+def _total(squares: Integers) -> int:
+    return int(squares[0]) + (int(squares[1]) << 32)
+
+
+def _pair(before: npt.ArrayLike, after: npt.ArrayLike, mesh: Mesh) -> tuple[Positions, Positions]:
+    x, y = _checked(before, mesh), _checked(after, mesh)
+    if x.shape != y.shape:
+        raise ValueError(f"`before` and `after` must be the same particles; got {x.shape} and {y.shape}")
+    return x, y

@@ -1,10 +1,15 @@
-"""Euler-Maruyama steps of one replica: a state, and the stepper that advances it (docs/method.md, section 1)."""
+"""Euler-Maruyama steps of a replica or of a part of it: states, and the stepper that advances them (docs/method.md, 1).
+
+The particles of a replica meet in the counts on the force mesh alone. So a gang steps one replica together: each member
+its own part, and after every step the integer counts are added over all members.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,39 +17,47 @@ import numpy.typing as npt
 from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.system import System
+from ipsdist.model.together import ALONE, Together
 from ipsdist.numerics.densities.deposit import deposit
 from ipsdist.numerics.particles.forces import particle_force
 from ipsdist.numerics.particles.forces.mesh import MeshForce
 from ipsdist.numerics.particles.noise import NORMAL_TABLE, STEPPING, seed_words, stream_of
 
-__all__ = ["State", "Stepper"]
+__all__ = ["LANES", "State", "Stepper"]
 
 Array = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.float64] | npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
 
-_LANES = 4
-"""Words of a Philox block: chunks begin at a whole one."""
+LANES = 4
+"""Words of a Philox block: chunks and parts begin at a whole one."""
+_OFF_BEFORE = 2**48
+"""What a member adds to the number of lost particles when its old positions were off the mesh: more than any number."""
+_LOOK = 2**20
 
 
 @dataclass
 class State:
-    """One replica at a step: ``step``, ``positions`` and ``mesh`` determine its future; ``count`` follows from them.
+    """One part of a replica at a step: ``step``, ``positions``, ``mesh`` of all members determine the future.
 
-    Only `Stepper` makes and changes states: it keeps every particle on the mesh.
+    ``count`` follows from them. Only `Stepper` makes and changes states: it keeps every particle on the mesh.
     """
 
     step: int
-    positions: Array
-    """(N, d)."""
+    positions: Positions
+    """(n, d) of the part, float64 or float32; arithmetic is in float64 and rounds once when a position is stored."""
     mesh: Mesh
-    count: npt.NDArray[np.int64]
-    """(nodes...) weights of the particles, in units of 1 / COUNT_ONE."""
+    """The same on every member."""
+    count: Integers
+    """(nodes...) weights of all particles of the replica, in units of 1 / COUNT_ONE."""
 
 
 class Stepper:
     """X += drift * step + sqrt(diffusion * step) * xi with the noise of (seed, replica, particle, step number).
 
     ``force`` is one of `forces.METHODS`. ``chunk`` particles (a multiple of 4) are stepped at a time; it
-    changes no bit. Every replica has its own stepper.
+    changes no bit. ``part`` are the first particle (a multiple of 4) and the one after the last of this member, all by
+    default; what needs ``together`` is called by all members alike. Every replica has its own stepper.
     """
 
     def __init__(
@@ -56,15 +69,19 @@ class Stepper:
         spacing: float,
         force: str = "mesh",
         chunk: int | None = None,
+        part: tuple[int, int] | None = None,
     ) -> None:
-        if chunk is not None and (chunk < _LANES or chunk % _LANES):
-            raise InputError("run.chunk", f"must be a positive multiple of {_LANES}", chunk, "use 1048576")
+        if chunk is not None and (chunk < LANES or chunk % LANES):
+            raise InputError("run.chunk", f"must be a positive multiple of {LANES}", chunk, "use 1048576")
         if system.kernel is None:
             raise InputError("system.kernel", "is needed to simulate", "none", "give an expression in r")
         self._system = system
         self._step = step
         self._spacing = spacing
-        self._chunk = chunk or max(_LANES, system.particles + -system.particles % _LANES)
+        self._first, self._stop = part or (0, system.particles)
+        if self._first % LANES and self._first < system.particles:
+            raise ValueError(f"a part must begin at a multiple of {LANES}; got {self._first}")
+        self._chunk = chunk or max(LANES, system.particles + -system.particles % LANES)
         self._scale = math.sqrt(system.diffusion * step)
         self._noise = (np.uint64(stream_of(replica, STEPPING)), *seed_words(seed))
         self._mesh_force: MeshForce | None = None
@@ -73,55 +90,74 @@ class Stepper:
             self._mesh_force = MeshForce(system.kernel, system.potential, system.particles)
         else:
             self._force = particle_force(force, system.kernel, system.potential, system.dimension)
+            if part not in (None, (0, system.particles)):
+                raise ValueError(f"force method {force} needs all particles in one part")
 
-    def start(self, positions: npt.ArrayLike, step: int = 0, mesh: Mesh | None = None) -> State:
-        """Return the state at ``step`` with these positions (N, d), copied.
+    def start(
+        self,
+        positions: npt.ArrayLike,
+        step: int = 0,
+        mesh: Mesh | None = None,
+        together: Together = ALONE,
+        copy: bool = True,
+    ) -> State:
+        """Return the state at ``step`` with these positions (n, d) of the part; float32 stays what it is.
 
-        To go on from a stored state, give its step and its mesh; the steps that follow have the same bits.
+        They are copied unless ``copy`` is false: then they belong to the state, if they can. To go on from a stored
+        state, give its step and its mesh; the steps that follow have the same bits.
         """
-        x = np.array(positions, dtype=np.float64, order="C", ndmin=2)
-        expected = self._system.particles, self._system.dimension
+        given = np.asarray(positions)
+        kind: type[np.float32 | np.float64] = np.float32 if given.dtype == np.float32 else np.float64
+        x = cast(Positions, np.array(given, dtype=kind, order="C", ndmin=2, copy=copy or None))
+        expected = self._stop - self._first, self._system.dimension
         if x.shape != expected:
             raise InputError("initial", f"must be positions of shape {expected}", x.shape)
-        if not np.isfinite(x).all():
-            raise InputError("initial", "must be finite", f"{_broken(x)} particles that are not")
-        mesh = mesh or Mesh.around(x.min(0), x.max(0), self._spacing)
-        return State(step, x, mesh, deposit(x, mesh).count)
+        lowest, highest = _extent(x, together)
+        if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
+            raise InputError("initial", "must be finite", f"{_number(_broken, x, together)} particles that are not")
+        mesh = mesh or Mesh.around(lowest, highest, self._spacing)
+        state = State(step, x, mesh, np.empty(0, dtype=np.int64))
+        _deposit(state, together)
+        return state
 
-    def advance(self, state: State, steps: int) -> None:
-        """Advance ``state`` in place by ``steps`` steps; its mesh grows when a particle leaves it.
+    def advance(self, state: State, steps: int, together: Together = ALONE) -> None:
+        """Advance ``state`` in place by ``steps`` steps; its mesh grows when a particle of any member leaves it.
 
-        Raises RunError when the particles blow up. After that the state must not be used.
+        Raises RunError when the particles blow up, the same on every member. After that the state must not be used.
         """
         if self._mesh_force is None:
             self._advance_particles(state, steps)
         else:
-            self._advance_mesh(state, steps)
+            self._advance_mesh(state, steps, together)
 
-    def _advance_mesh(self, state: State, steps: int) -> None:
+    def _advance_mesh(self, state: State, steps: int, together: Together) -> None:
         from ipsdist.numerics.device.step import step
 
         assert self._mesh_force is not None
         flat = state.positions.reshape(-1)
-        words, inverse = self._chunk * self._system.dimension, 1.0 / self._spacing
+        d = self._system.dimension
+        words, inverse = self._chunk * d, 1.0 / self._spacing
         for _ in range(steps):
             drift = self._mesh_force.node_drift(state.mesh, state.count)
-            count = np.zeros_like(state.count)
+            # One exchange a step: the number of those who left the mesh travels behind the counts.
+            shared = np.zeros(state.count.size + 1, dtype=np.int64)
+            count = shared[:-1].reshape(state.count.shape)
             lower = np.array(state.mesh.lower)
             number = np.uint64(state.step)
-            left = 0
             for q in range(0, flat.size, words):
                 x = flat[q : q + words]
-                noise = NORMAL_TABLE, np.uint64(q), number, *self._noise
+                noise = NORMAL_TABLE, np.uint64(self._first * d + q), number, *self._noise
                 lost = step(x, drift, lower, inverse, self._step, self._scale, *noise, count)
-                if lost < 0:
-                    raise ValueError("`state.positions` must lie on `state.mesh`; make states with Stepper.start")
-                left += lost
+                shared[-1] += lost if lost >= 0 else _OFF_BEFORE
+            shared = together.add(shared)
+            left = int(shared[-1])
+            if left >= _OFF_BEFORE:
+                raise ValueError("`state.positions` must lie on `state.mesh`; make states with Stepper.start")
             state.step += 1
-            state.count = count
+            state.count = shared[:-1].reshape(state.count.shape)
             if left:
-                self._follow(state)
-                state.count = deposit(state.positions, state.mesh).count
+                self._follow(state, together)
+                _deposit(state, together)
 
     def _advance_particles(self, state: State, steps: int) -> None:
         from ipsdist.numerics.device.step import move
@@ -130,28 +166,27 @@ class Stepper:
         flat = state.positions.reshape(-1)
         words = self._chunk * self._system.dimension
         for _ in range(steps):
-            drift = self._force(state.positions).reshape(-1)
+            drift = self._force(state.positions.astype(np.float64, copy=False)).reshape(-1)
             for q in range(0, flat.size, words):
                 x, f = flat[q : q + words], drift[q : q + words]
                 move(x, f, self._step, self._scale, NORMAL_TABLE, np.uint64(q), np.uint64(state.step), *self._noise)
             state.step += 1
-            self._follow(state)
+            self._follow(state, ALONE)
         if steps:  # deposits are wanted only where the caller looks
-            state.count = deposit(state.positions, state.mesh).count
+            _deposit(state, ALONE)
 
-    def _follow(self, state: State) -> None:
-        """Grow the mesh to hold every particle: a function of the mesh and the positions alone."""
+    def _follow(self, state: State, together: Together) -> None:
+        """Grow the mesh to hold every particle: a function of the mesh and of the extent of all positions alone."""
         x, mesh = state.positions, state.mesh
-        if broken := _broken(x):
-            raise self._blown_up(state, broken, "have no finite position")
-        lowest, highest = x.min(0), x.max(0)
+        lowest, highest = _extent(x, together)
+        if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
+            raise self._blown_up(state, _number(_broken, x, together), "have no finite position")
         if mesh.holds(lowest, highest):
             return
         try:
             state.mesh = mesh.grown(lowest, highest)
         except RunError as error:
-            cell = np.floor(x / mesh.spacing) - mesh.lower
-            off = int(((cell < 0) | (cell >= np.array(mesh.shape) - 1)).any(axis=1).sum())
+            off = _number(lambda part: _off(part, mesh), x, together)
             raise self._blown_up(state, off, "ran away so far that no force mesh holds them") from error
 
     def _blown_up(self, state: State, particles: int, what: str) -> RunError:
@@ -160,7 +195,30 @@ class Stepper:
         return RunError(f"the particles blew up at step {state.step}: {affected}; {remedy}")
 
 
-def _broken(positions: Array) -> int:
+def _deposit(state: State, together: Together) -> None:
+    """Make ``state.count`` that of the positions of all members."""
+    state.count = together.add(deposit(state.positions, state.mesh).count.reshape(-1)).reshape(state.mesh.shape)
+
+
+def _extent(positions: Positions, together: Together) -> tuple[Array, Array]:
+    """Return lowest and highest corner (d,), (d,) of the positions of all members; NaN where one is NaN."""
+    lowest, highest = positions.min(axis=0, initial=np.inf), positions.max(axis=0, initial=-np.inf)
+    corners = together.lowest(np.concatenate([lowest, -highest]).astype(np.float64))
+    d = positions.shape[1]
+    return corners[:d], -corners[d:]
+
+
+def _number(property_of: Callable[[Positions], int], positions: Positions, together: Together) -> int:
+    """Return how many particles of all members have a property, counted in pieces that take no memory to speak of."""
+    here = sum(property_of(positions[q : q + _LOOK]) for q in range(0, len(positions), _LOOK))
+    return int(together.add(np.array([here], dtype=np.int64))[0])
+
+
+def _broken(positions: Positions) -> int:
     """Return the number of particles without a finite position."""
-    finite = np.isfinite(positions)
-    return 0 if finite.all() else int((~finite).any(axis=1).sum())
+    return int((~np.isfinite(positions)).any(axis=1).sum())
+
+
+def _off(positions: Positions, mesh: Mesh) -> int:
+    cell = np.floor(positions / mesh.spacing) - mesh.lower
+    return int(((cell < 0) | (cell >= np.array(mesh.shape) - 1)).any(axis=1).sum())

@@ -1,0 +1,131 @@
+"""How long a run takes: CPU-seconds of every stage on a core of 2025, fitted to measurements (benchmarks/plan.py)."""
+
+from __future__ import annotations
+
+import math
+
+from ipsdist.config import RunConfig
+from ipsdist.learning.network import network_installed
+from ipsdist.model.setup import Setup
+from ipsdist.numerics.equations.block_rule import gram_slices
+from ipsdist.runs.plan_sizes import function_count, step_traffic, test_count
+from ipsdist.stages.base import fitted_times
+from ipsdist.stages.blocks import expected_nodes, slice_bytes
+from ipsdist.stages.breaks import hat_count
+from ipsdist.stages.tracks import sums_directly
+
+__all__ = ["LOAD_SECONDS", "REPORT_SECONDS", "START_SECONDS", "cpu_seconds", "exchange_seconds"]
+
+LOAD_SECONDS = 1.0
+"""The program loaded."""
+REPORT_SECONDS = {1: 2.3, 2: 4.5, 3: 27.0}
+"""The answer assessed, figures and page drawn, by dimension."""
+START_SECONDS = 2.5
+"""Until worker processes are there and have loaded the program."""
+_STEP = 20e-6
+"""A step without particles or nodes."""
+_PARTICLE = {1: 3.6e-9, 2: 9e-9, 3: 24e-9}
+"""One particle in one step: noise, force, move, deposit (benchmarks/step.py)."""
+_NODE = {1: 3.5e-9, 2: 2e-9, 3: 1.7e-9}
+"""One point of one transform of the padded mesh."""
+_SLICE = 0.4e-3
+"""A slice written, whatever it holds."""
+_SEEN = {1: 15e-9, 2: 50e-9, 3: 200e-9}
+"""One particle deposited in a slice with its displacement to the next one."""
+_BYTE = {1: 3e-9, 2: 2e-9, 3: 0.4e-9}
+"""One byte of deposits compressed, or read again."""
+_PAIR = 1.2e-9
+"""One pair summed directly in a step."""
+_SORTED = 150e-9
+"""One particle in a step of prefix sums or moments."""
+_DENSITY = {1: 0.25e-3, 2: 1.5e-3, 3: 8e-3}
+"""A slice smoothed onto the grid."""
+_SOLVING = {1: 1.5, 2: 4.5}
+"""The mean-field equation searched and solved, slices left out."""
+_PAIRED, _TESTED = 0.95e-3, 0.15e-3
+"""A slice paired, whatever with; with one more test function."""
+_LAG = {1: 4e-9, 2: 4e-9, 3: 1.8e-9}
+"""One point of one transform of a slice that is paired."""
+_TABLE = 60e-9
+"""One point of one transform of a function that is tabulated."""
+_DIRECT = 0.8e-9
+"""One function of one pair of a slice that is summed directly."""
+_HAT = 4.4e-9
+"""One pair of hats in a slice."""
+_SUBSETS = 4e-6
+"""One model of a few terms weighed."""
+_INSERTED, _NETWORK = 2.5e-7, 9.0
+"""One element of the Gram of all parts of all terms, where break points are sought; the road of neural networks."""
+_WIRE, _LATENCY = 1e9, 35e-6
+"""Bytes a second and seconds a round between workers of a gang (benchmarks/gang.py)."""
+
+
+def cpu_seconds(config: RunConfig, setup: Setup) -> dict[str, float]:
+    """Return the CPU-seconds of every stage before the report, by its name."""
+    return {
+        "particles": _particles(config, setup),
+        "densities": setup.slices
+        * (_DENSITY[setup.dimension] + setup.replicas * _BYTE[setup.dimension] * slice_bytes(setup)),
+        "equations": _equations(config, setup),
+        "kernel": _kernel(config, setup),
+    }
+
+
+def exchange_seconds(config: RunConfig, setup: Setup, members: int) -> float:
+    """Return the wall seconds that a gang spends on adding up counts, all replicas one after the other."""
+    rounds = math.ceil(math.log2(members))
+    each = rounds * _LATENCY + step_traffic(setup, members) / _WIRE
+    return each * config.times().steps * setup.replicas
+
+
+def _padded(setup: Setup) -> int:
+    return (1 << setup.dimension) * expected_nodes(setup)
+
+
+def _particles(config: RunConfig, setup: Setup) -> float:
+    d, n = setup.dimension, setup.particles
+    seen = n * _SEEN[d] * (1.0 if setup.labelled else 0.4)
+    slices = setup.slices * setup.replicas * (_SLICE + seen + _BYTE[setup.dimension] * slice_bytes(setup))
+    if config.data.source == "import":
+        return slices
+    if config.data.source == "mean_field":
+        return _SOLVING[d] + setup.slices * (_SLICE + _BYTE[setup.dimension] * slice_bytes(setup))
+    return slices + config.times().steps * setup.replicas * _step(setup)
+
+
+def _step(setup: Setup) -> float:
+    """Return the CPU-seconds of one step of one replica."""
+    d, n = setup.dimension, setup.particles
+    moved = _STEP + n * _PARTICLE[d]
+    if setup.force == "direct":
+        return moved + n * n * _PAIR
+    if setup.force in ("prefix", "moments"):
+        return moved + n * _SORTED
+    return moved + (d + 1) * _padded(setup) * _NODE[d]
+
+
+def _equations(config: RunConfig, setup: Setup) -> float:
+    d, slices, terms = setup.dimension, setup.slices, len(config.assembled()) + len(config.unknowns().fields)
+    if config.form == "strong":
+        points = math.prod(n + 1 for n in setup.grid.cells) << d
+        drawn = config.fit.assembly == "drawn"
+        return 0.0 if drawn else len(fitted_times(config, setup)) * (_PAIRED + terms * (d + 1) * points * _NODE[d])
+    functions, pairs = function_count(config, setup), setup.replicas * slices
+    if sums_directly(config, setup):
+        return pairs * (_PAIRED + functions * setup.particles**2 * _DIRECT)
+    points, grams = _padded(setup), setup.replicas * len(gram_slices(slices))
+    tests = test_count(config, setup)
+    paired = _PAIRED + tests * _TESTED + terms * (d + 1) * points * _LAG[d] + hat_count(config, setup) ** 2 * _HAT
+    tables = (functions + terms) * (d + 2) * points * _TABLE
+    return pairs * paired + grams * functions * (d + 1) * points * _LAG[d] + tables
+
+
+def _kernel(config: RunConfig, setup: Setup) -> float:
+    terms, hats = len(config.terms()), hat_count(config, setup)
+    models = sum(math.comb(terms, k) for k in range(1, min(terms, config.fit.max_terms) + 1))
+    seconds = 0.1 + models * _SUBSETS
+    if hats:
+        seconds += (hats * terms) ** 2 * _INSERTED
+        if config.fit.network != "off" and network_installed():
+            seconds += _NETWORK
+    return seconds

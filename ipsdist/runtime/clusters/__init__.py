@@ -1,0 +1,37 @@
+"""Clusters by name: each starts, gives a client, and goes when its context ends. Their packages are imported late."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from ipsdist.model.errors import InputError
+
+__all__ = ["CLUSTERS", "Tell", "check_name", "open_cluster"]
+
+Tell = Callable[[str], None]
+"""Hears a line of text for the user."""
+
+CLUSTERS = ("local", "slurm", "mpi", "kubernetes", "cuda")
+"""The clusters that ``--cluster`` starts: each is a module of its own name, with a function of that name."""
+
+
+def check_name(name: str) -> None:
+    """Raise InputError for a cluster that is unknown, naming the nearest."""
+    if name not in CLUSTERS:
+        near = difflib.get_close_matches(name, CLUSTERS, n=1, cutoff=0.0)[0]
+        raise InputError("--cluster", f"must be one of {', '.join(CLUSTERS)}", repr(name), f"did you mean {near}?")
+
+
+def open_cluster(name: str, workers: int | None, tell: Tell) -> AbstractContextManager[Any]:
+    """Return the context in which a cluster runs; it gives a ``distributed.Client`` of a cluster with a worker.
+
+    ``workers`` is how many are wanted (None: what is configured). Raises InputError for what cannot be started.
+    """
+    check_name(name)
+    module = importlib.import_module(f"ipsdist.runtime.clusters.{name}")
+    opened: AbstractContextManager[Any] = getattr(module, name)(workers, tell)
+    return opened

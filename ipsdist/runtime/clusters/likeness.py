@@ -1,0 +1,92 @@
+"""Whether a cluster is like this process: the same versions, and the resources that tasks ask for."""
+
+# mypy: untyped-calls-exclude="distributed"
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import distributed
+
+from ipsdist.model.errors import InputError
+from ipsdist.runtime.settings import setting
+
+__all__ = ["check_likeness", "check_report", "named", "suitable"]
+
+_PACKAGES = ("ipsdist", "numpy", "scipy", "numba", "zarr", "dask", "distributed")
+"""They must agree for a message to mean the same and an answer to have the same bits."""
+_BOKEH = 'pip install "ipsdist[dashboard]"'
+
+
+def check_likeness(client: distributed.Client, argument: str, report: bool) -> None:
+    """Compare the versions of this process with those of the scheduler and of every worker.
+
+    ``report``: the scheduler must be able to write a performance report. Raises InputError that names what differs.
+    """
+    # Asked by a message of Dask's own, so that it works where ipsdist, or this Python, is not.
+    found: Any = client.get_versions(packages=[*_PACKAGES, "bokeh"])
+    here = _versions(found["client"])
+    # One that left meanwhile has no answer.
+    workers = {named(client, address): told for address, told in found["workers"].items() if isinstance(told, Mapping)}
+    different = {
+        place: _difference(here, _versions(told))
+        for place, told in {"the scheduler": found["scheduler"], **workers}.items()
+    }
+    worst = [place for place, difference in different.items() if difference]
+    if worst:
+        more = f" and {len(worst) - 1} more" if len(worst) > 1 else ""
+        raise InputError(
+            argument,
+            "must have the versions of this process on its scheduler and workers",
+            f"{different[worst[0]]} on {worst[0]}{more}",
+            "install the same there and here",
+        )
+    if report and found["scheduler"]["packages"].get("bokeh") is None:
+        raise InputError("--performance-report", "needs bokeh on the scheduler", None, _BOKEH)
+    needed = setting("resources")
+    if needed and not suitable(client):
+        fix = "start workers with `--resources`, or change ipsdist.resources"
+        raise InputError("ipsdist.resources", "must be those of a worker", f"{needed}, which none has", fix)
+
+
+def check_report(file: Path) -> None:
+    """Raise InputError for a performance report that cannot be written."""
+    if importlib.util.find_spec("bokeh") is None:
+        raise InputError("--performance-report", "needs bokeh", None, _BOKEH)
+    if not file.absolute().parent.is_dir() or file.is_dir():
+        raise InputError("--performance-report", "must be a file in a directory that exists", file, "choose another")
+
+
+def suitable(client: distributed.Client) -> dict[str, dict[str, Any]]:
+    """Return what the scheduler knows of the workers that can take our tasks, by address."""
+    workers: dict[str, dict[str, Any]] = client.scheduler_info(n_workers=-1)["workers"]
+    needed = setting("resources")
+    return {
+        address: worker
+        for address, worker in workers.items()
+        if all(worker.get("resources", {}).get(name, 0) >= amount for name, amount in needed.items())
+    }
+
+
+def named(client: distributed.Client, address: str) -> str:
+    """Return how people know a worker: its address, and its name where it has one of its own."""
+    name = client.scheduler_info(n_workers=-1)["workers"].get(address, {}).get("name", address)
+    return f"worker {address}" + ("" if name == address else f" ({name})")
+
+
+def _versions(told: Mapping[str, Any]) -> dict[str, str | None]:
+    packages = told["packages"]
+    python = ".".join(packages["python"].split(".")[:2])
+    return {"Python": python, **{name: packages.get(name) for name in _PACKAGES}}
+
+
+def _difference(here: Mapping[str, str | None], there: Mapping[str, str | None]) -> str:
+    """Say what differs: ``numpy 2.3.1 (here 2.4.6), numba missing (here 0.68.1)``; empty when nothing does."""
+    return ", ".join(
+        f"{name} {there[name] or 'missing'} (here {version or 'missing'})"
+        for name, version in here.items()
+        if there[name] != version
+    )

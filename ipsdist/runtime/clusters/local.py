@@ -1,0 +1,70 @@
+"""Processes of this machine, on its loopback interface."""
+
+# mypy: untyped-calls-exclude="distributed"
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator
+
+import dask
+import distributed
+from dask.system import CPU_COUNT
+
+from ipsdist.model.errors import RunError
+from ipsdist.runtime.clusters import Tell
+from ipsdist.runtime.clusters.starting import SCHEDULER, WORKER, Size, size_of
+from ipsdist.runtime.settings import cluster_arguments, setting
+
+__all__ = ["local", "local_memory", "local_size"]
+
+_CONFIGURATION = {"distributed.worker.multiprocessing-method": "spawn", **SCHEDULER, **WORKER}
+
+
+def local_size(workers: int | None) -> Size:
+    """Return the number of processes: those asked for, else one a core."""
+    cores = max(1, int(CPU_COUNT))
+    return size_of("local", workers) or Size(cores, cores)
+
+
+def local_memory(workers: int) -> int:
+    """Return the bytes of each of ``workers`` processes."""
+    return int(setting("local.memory") or distributed.system.MEMORY_LIMIT // workers)
+
+
+@contextlib.contextmanager
+def local(workers: int | None, tell: Tell) -> Iterator[distributed.Client]:  # noqa: ARG001  all clusters are called alike
+    """Start processes; they go with this one, whatever ends it."""
+    size = local_size(workers)
+    options = {
+        "n_workers": max(1, size.minimum),
+        "processes": True,
+        "threads_per_worker": 1,
+        "host": "127.0.0.1",
+        "dashboard_address": "127.0.0.1:0",
+        "memory_limit": local_memory(size.maximum),
+        "silence_logs": logging.CRITICAL,
+    }
+    try:
+        with dask.config.set(_CONFIGURATION):
+            cluster = distributed.LocalCluster(**{**options, **cluster_arguments("local")})
+    except (RuntimeError, OSError, TypeError, ValueError) as error:
+        # Spawned processes import the main module anew, and a script without that guard would start over in each.
+        guard = "a script that asks for workers must do so under `if __name__ == '__main__':`"
+        raise RunError(f"the worker processes did not start ({error}); {guard}") from error
+    with cluster, distributed.Client(cluster, set_as_default=False) as client:
+        client.register_plugin(_LeaveInterruptsToTheDriver())
+        if size.adaptive:
+            cluster.adapt(minimum=max(1, size.minimum), maximum=size.maximum)
+        yield client
+
+
+class _LeaveInterruptsToTheDriver(distributed.WorkerPlugin):
+    """A Ctrl-C reaches every process of the terminal; workers that died of it would be started anew while closing."""
+
+    name = "ipsdist-interrupts"
+
+    def setup(self, worker: distributed.Worker) -> None:  # noqa: ARG002
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

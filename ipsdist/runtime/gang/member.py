@@ -1,0 +1,129 @@
+"""What Dask asks of a worker in a gang: to open a door, and to do its share of an epoch."""
+
+# mypy: untyped-calls-exclude="distributed"
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import distributed
+
+from ipsdist.runtime.epochs import Member
+from ipsdist.runtime.gang.doors import Door, Pass, Seat, door, others_busy
+from ipsdist.runtime.gang.links import BrokenError
+from ipsdist.runtime.gang.places import Address
+from ipsdist.runtime.gang.reduction import Gang
+from ipsdist.runtime.threads import single_threaded
+
+__all__ = ["Answer", "Lost", "Report", "do_share", "open_door"]
+
+_HELD = {"executing", "long-running", "memory"}
+_GONE = {"closing", "closed", "failed"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a member tells the driver at once of what happens: events (epoch, rank, what).
+
+    The first is None, progress is a number of units, and a text says why the gang has ended.
+    """
+
+    topic: str
+    epoch: int
+    pause: float
+    """Seconds between two words on progress."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a member returns of an epoch."""
+
+    value: Any
+    units: float | None
+    """The last that it said of its progress."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Instead of an answer: the gang has ended under the member."""
+
+    why: str
+
+
+def open_door(entry: Pass) -> tuple[str, Address] | Lost:
+    """Open a door on this worker for as long as this task is held; return its name and its address."""
+    worker = distributed.get_worker()
+    held = _held(worker)
+    # A worker of several threads may still step for a gang that has ended: two of them need twice the memory.
+    while others_busy(worker.address):
+        if not held():
+            return Lost("cancelled")
+        time.sleep(0.05)
+    try:
+        opened = Door(worker, entry, held)
+    except OSError as error:
+        return Lost(f"the worker at {worker.address} cannot open a port for its peers ({error})")
+    return opened.name, opened.address
+
+
+def do_share(do: Member, share: Any, seat: Seat, report: Report) -> Answer | Lost:
+    """Do one member's share of an epoch."""
+    worker = distributed.get_worker()
+
+    def say(what: float | str | None) -> None:
+        worker.log_event(report.topic, (report.epoch, seat.rank, what))
+
+    say(None)
+    try:
+        own = door(seat.door)
+        with own.sitting(seat):
+            tick = _Ticker(own, _held(worker), say, report.pause)
+            try:
+                with single_threaded():
+                    value = do(share, Gang(seat.rank, seat.size, own.link), own.memory, tick)
+            except BaseException:
+                # The peers hear of it now and not after their time-out.
+                own.close()
+                raise
+    except BrokenError as error:
+        say(str(error))
+        return Lost(str(error))
+    return Answer(value, tick.said)
+
+
+class _Ticker:
+    """What a member calls with its units done; raises BrokenError once the gang has ended."""
+
+    def __init__(self, own: Door, held: Callable[[], bool], send: Callable[[float], None], pause: float) -> None:
+        self.said: float | None = None
+        self._own = own
+        self._held = held
+        self._send = send
+        self._pause = pause
+        self._sent = time.monotonic()
+
+    def __call__(self, done: float) -> None:
+        self.said = float(done)
+        now = time.monotonic()
+        if self._own.closed:
+            raise BrokenError("the gang was ended")
+        if now - self._sent < self._pause:
+            return
+        self._sent = now
+        if not self._held():
+            raise BrokenError("cancelled")
+        self._send(self.said)
+
+
+def _held(worker: Any) -> Callable[[], bool]:
+    """Return what tells whether the driver still wants the task that asks now."""
+    key = worker.get_current_task()
+
+    def held() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is not None and task.state in _HELD and worker.status.name not in _GONE
+
+    return held

@@ -1,0 +1,176 @@
+"""A replica as a job in epochs: what the driver asks of the members, what counts as done, and what can be forgotten."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ipsdist.model.errors import RunError
+from ipsdist.model.together import ALONE
+from ipsdist.runtime.epochs import Epoch
+from ipsdist.stages.base import Payload, Task, Tick, check_owner, committed, setup_of
+from ipsdist.stages.blocks import slice_blocks
+from ipsdist.stages.initial import precision_of
+from ipsdist.stages.member import POSITIONS, Reached, Share, step_epoch
+from ipsdist.stages.observed import EARLIER, LAST
+from ipsdist.stages.parts import Parts, kept_name, kept_rows, kept_slices, parts_of
+from ipsdist.storage import Store
+
+__all__ = ["ReplicaJob", "step_alone"]
+
+_SECONDS = 5.0
+"""Length of an epoch where one process steps a whole replica."""
+_FIRST_SECONDS = 1.0
+"""Length of an epoch before anything is measured, at the nominal pace."""
+_PACE = {1: 1.5e8, 2: 5e7, 3: 1.5e7}
+"""Particle-steps a second of one member, nominally."""
+_STEP_SECONDS = 2e-4
+_DIMS = ("particle", "space")
+
+
+class ReplicaJob:
+    """Steps one replica in epochs; see ``runtime.epochs.Job``. Every epoch ends with a checkpoint, then its record.
+
+    A checkpoint has the step and the rows of a member in its name, so that whoever writes it, a member that was thought
+    dead included, writes the same bytes to the same places.
+    """
+
+    def __init__(self, store: Store, task: Task, members: int = 1, fewest: int = 1) -> None:
+        self.members = members
+        self.fewest = fewest
+        self._store, self._task, self._setup = store, task, setup_of(store)
+        self._config, (self._replica,) = task.config, task.index
+        self._steps = self._config.times().slice_steps()
+        blocks = slice_blocks(len(self._steps), self._setup.dimension)
+        self._firsts = np.array([b.first for b in blocks])
+        self._record = f"particles/replica-{self._replica}.epoch"
+        self._group = f"particles/replica-{self._replica}"
+        found = committed(store, self._record, task.fingerprint)
+        self._at = Reached() if found is None else _reached(found["reached"])
+        self._wanted: Reached | None = None
+        self._old = {f"{self._group}/{n}" for n in store.names(self._group) if n.startswith("checkpoint-")}
+        self._costs: list[dict[str, Any]] = []
+        if found is None:
+            self._make_kept()
+
+    @property
+    def done(self) -> float:
+        """Particle-steps that are committed."""
+        return float(self._setup.particles) * self._at.step
+
+    def epoch(self, members: int, units: float | None) -> Epoch | None:
+        """Return the next epoch for so many members, of about ``units`` particle-steps; None at the end."""
+        if self._at.step == self._steps[-1]:
+            self._forget()
+            return None
+        check_owner(self._store, self._task)
+        step = self._stop(self._nominal(members) if units is None else units)
+        parts = parts_of(self._config, self._setup, members)
+        group, arrays = self._checkpoint(step, parts)
+        self._wanted = Reached(step, group=group, chunk=parts.chunk, arrays=arrays)
+        share = Share(self._task, parts, self._at, step, group, arrays)
+        work = float(self._setup.particles) * (step - self._at.step)
+        return Epoch(step_epoch, [share] * members, work)
+
+    def commit(self, answers: Sequence[dict[str, Any]]) -> None:
+        """Commit the epoch that was asked for last; then forget what is older."""
+        assert self._wanted is not None
+        places = {(a["step"], tuple(a["lower"]), tuple(a["shape"])) for a in answers}
+        if len(places) != 1 or answers[0]["step"] != self._wanted.step:
+            found = ", ".join(str(p) for p in sorted(places))
+            raise RunError(f"the members of a gang disagree on step and mesh ({found}); this should be reported")
+        ((step, lower, shape),) = places
+        wanted = self._wanted
+        self._at = Reached(step, lower, shape, wanted.group, wanted.chunk, wanted.arrays)
+        check_owner(self._store, self._task)
+        self._store.commit(self._record, {"fingerprint": self._task.fingerprint, "reached": asdict(self._at)})
+        self._costs += answers
+        self._forget()
+
+    def payload(self) -> Payload:
+        """Return the costs of the members since this object was made, as a task's payload has them."""
+        others = [a for a in self._costs if a["process"] != os.getpid()]
+        cost = {
+            "cpu_seconds": sum(a["cpu_seconds"] for a in others),
+            "peak_bytes": max((a["peak_bytes"] for a in self._costs), default=0),
+            "process": 0,
+        }
+        return {"cost": cost, "processors": sorted({a["processor"] for a in self._costs})}
+
+    def _checkpoint(self, step: int, parts: Parts) -> tuple[str | None, tuple[str, ...]]:
+        """Make the arrays of a checkpoint, which members fill; return its group and their names. None at the end."""
+        if step == self._steps[-1]:
+            return None, ()
+        group, arrays = f"{self._group}/checkpoint-{step}-{parts.rows}", self._arrays(step)
+        self._old.add(group)
+        shape, chunks = (self._setup.particles, self._setup.dimension), (parts.chunk, self._setup.dimension)
+        for name in arrays:
+            place = f"{group}/{name}"
+            self._store.create_array(place, shape, precision_of(self._config), _DIMS, chunks, "length", compress=False)
+        return group, arrays
+
+    def _make_kept(self) -> None:
+        """Make the arrays of the positions that the run file wants kept; members fill them."""
+        shape, kind = (self._setup.particles, self._setup.dimension), precision_of(self._config)
+        chunks = kept_rows(self._config, self._setup), self._setup.dimension
+        for number in sorted(kept_slices(self._config)):
+            name = kept_name(self._replica, number)
+            self._store.create_array(name, shape, kind, _DIMS, chunks, "length", compress=False)
+
+    def _forget(self) -> None:
+        """Discard checkpoints but the one that counts."""
+        for group in sorted(self._old - {self._at.group}):
+            self._store.discard(group)
+            self._old.discard(group)
+
+    def _nominal(self, members: int) -> float:
+        n = self._setup.particles
+        a_step = n / members / _PACE[self._setup.dimension] + _STEP_SECONDS
+        return n * max(1.0, min(_FIRST_SECONDS, _SECONDS) / a_step)
+
+    def _stop(self, units: float) -> int:
+        """Return the step at which the epoch ends: where little has to be kept, if one is near."""
+        at, last = self._at.step, int(self._steps[-1])
+        steps = max(1, round(units / self._setup.particles))
+        end = at + steps
+        if end + steps // 4 >= last:
+            return last
+        for places in (self._steps[self._firsts], self._steps):
+            near = int(places[np.searchsorted(places, end, side="right") - 1])
+            if near - at > steps // 2:
+                return near
+        return end
+
+    def _arrays(self, step: int) -> tuple[str, ...]:
+        """Return the names of the positions that a checkpoint at a step has to hold."""
+        if not self._setup.labelled:
+            return (POSITIONS,)
+        number = int(np.searchsorted(self._steps, step, side="right")) - 1
+        last = () if int(self._steps[number]) == step else (LAST,)
+        earlier = () if number in self._firsts else (EARLIER,)
+        return (POSITIONS, *last, *earlier)
+
+
+def step_alone(store: Store, task: Task, tick: Tick) -> Payload:
+    """Step a whole replica in this process, by the same epochs as a gang."""
+    job, memory, units = ReplicaJob(store, task), dict[str, Any](), None
+
+    def heard(done: float) -> None:
+        tick(job.done + done)
+
+    while (epoch := job.epoch(1, units)) is not None:
+        begun = time.perf_counter()
+        answer = epoch.do(epoch.shares[0], ALONE, memory, heard)
+        job.commit([answer])
+        units = epoch.units * _SECONDS / max(time.perf_counter() - begun, 1e-6)
+    return {}
+
+
+def _reached(values: dict[str, Any]) -> Reached:
+    lists = {name: tuple(values[name]) for name in ("lower", "shape", "arrays")}
+    return Reached(**{**values, **lists})
