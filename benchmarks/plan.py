@@ -67,7 +67,8 @@ cpu = time.process_time()
 store = Store.open(out / "store.zarr")
 stages = ("particles", "densities", "equations", "kernel")
 done = {name: store.record(f"{name}/done") for name in stages}
-size = {n: sum(f.stat().st_size for f in (out / "store.zarr" / n).rglob("*") if f.is_file()) for n in stages}
+folders = (*stages, "input")
+size = {n: sum(f.stat().st_size for f in (out / "store.zarr" / n).rglob("*") if f.is_file()) for n in folders}
 print(json.dumps({
     "cpu": cpu,
     "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

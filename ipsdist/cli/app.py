@@ -33,9 +33,11 @@ from ipsdist.cli.options import (
     Seed,
     Sets,
     Source,
+    WorkerMemory,
     Workers,
 )
 from ipsdist.cli.output import flat, print_json, print_outcome, print_table
+from ipsdist.cli.planning import EPILOG as PLAN_EPILOG
 from ipsdist.cli.reproduce import EPILOG as REPRODUCE_EPILOG
 from ipsdist.cli.reproduce import reproduce
 from ipsdist.cli.study import EPILOG, studies, study
@@ -212,13 +214,22 @@ def import_(
     print_json(imported.values()) if as_json else print_table(imported.lines())
 
 
-@app.command(rich_help_panel=_LOOK, epilog="Example: ipsdist plan cubic --set system.particles=10000000")
-def plan(source: Source, seed: Seed = None, sets: Sets = None, device: Device = None) -> None:
-    """Show the tasks of a run with their memory, and the size of its store, before it is started."""
-    from ipsdist import runs
-    from ipsdist.config import resolve
+@app.command(rich_help_panel=_LOOK, epilog=PLAN_EPILOG)
+def plan(
+    source: Source,
+    out: Out = None,
+    seed: Seed = None,
+    sets: Sets = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    scheduler: Scheduler = None,
+    worker_memory: WorkerMemory = None,
+    device: Device = None,
+) -> None:
+    """Show what a run takes before it is started: tasks, memory, store, time; and whether it fits these workers."""
+    from ipsdist.cli.planning import show
 
-    print(runs.plan(resolve(source, sets or (), seed, device)).text())
+    show(source, out, seed, sets or (), device, (workers, cluster, scheduler, worker_memory))
 
 
 @app.command(rich_help_panel=_LOOK, epilog="Example: ipsdist info runs/cubic")

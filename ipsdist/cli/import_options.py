@@ -20,7 +20,7 @@ Tracks = Annotated[
     ),
 ]
 NewDirectory = Annotated[
-    Path, typer.Argument(metavar="DIR", help="The directory to make; new or empty.", show_default=False)
+    str, typer.Argument(metavar="DIR", help="The directory to make, or a URL; new or empty.", show_default=False)
 ]
 Particle = Annotated[
     str | None,

@@ -9,7 +9,7 @@ import typer
 
 __all__ = [
     "Cluster", "Device", "Directory", "Json", "Out", "PerformanceReport", "Quiet", "Scheduler", "Seed", "Sets",
-    "Source", "Workers",
+    "Source", "WorkerMemory", "Workers",
 ]  # fmt: skip
 
 
@@ -60,6 +60,10 @@ Scheduler = Annotated[
 PerformanceReport = Annotated[
     Path | None,
     _text("--performance-report", metavar="FILE.html", help="Keep Dask's own report of what the workers did."),
+]
+WorkerMemory = Annotated[
+    str | None,
+    _text("--worker-memory", metavar="BYTES", help='Memory of each worker, e.g. "4 GB"; default: what there is.'),
 ]
 Device = Annotated[str | None, _text("--device", metavar="auto|cpu|gpu", help="Where the particles are stepped.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the answer.")]

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ipsdist.config import RunConfig, resolve
@@ -23,7 +23,7 @@ from ipsdist.importers.slices import rows_of_arrays, survey_arrays
 from ipsdist.importers.sorting import Spool
 from ipsdist.importers.survey import Survey, check
 from ipsdist.model.errors import InputError
-from ipsdist.storage import Store
+from ipsdist.storage import Place, Store, place
 
 __all__ = ["Choices", "import_tracks"]
 
@@ -51,7 +51,7 @@ class Choices:
     """``section.key=value`` texts for the run file."""
 
 
-def import_tracks(source: Path | str, out: Path | str, choices: Choices | None = None) -> Imported:
+def import_tracks(source: Path | str, out: Path | Place | str, choices: Choices | None = None) -> Imported:
     """Read tracks and write ``out``: config.toml and store.zarr with the positions, ready for ``ipsdist run``.
 
     The source is streamed. Memory: about 500 MB at most for a table, whatever its length, but for one slice and 100
@@ -60,7 +60,10 @@ def import_tracks(source: Path | str, out: Path | str, choices: Choices | None =
     Raises InputError for a source that cannot be used (see the modules that read it), for ``out`` that is not empty,
     and for a format whose library is not installed. Nothing is left at ``out`` then.
     """
-    source, out, choices = Path(source), Path(out), choices or Choices()
+    there = place(out)
+    if not there.is_local:
+        return _sent(source, there, choices)
+    source, out, choices = Path(source), there.path, choices or Choices()
     if not source.exists():
         raise InputError("SOURCE", "must be a file of tracks", f"{source}, which does not exist", "check the path")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -72,6 +75,25 @@ def import_tracks(source: Path | str, out: Path | str, choices: Choices | None =
             return convert(source, out, folder, choices)
         except ModuleNotFoundError as error:
             raise InputError("SOURCE", f"needs {error.name} to be read", source, _NEEDS) from None
+
+
+def _sent(source: Path | str, out: Place, choices: Choices | None) -> Imported:
+    """Import into a directory of this machine, and copy that; what makes it the directory of a run comes last."""
+    try:
+        there = out.names()
+    except OSError as error:
+        got, fix = f"{out}: {error.strerror or error}", "check its name and your access"
+        raise InputError("DIR", "must be a place that can be reached", got, fix) from None
+    if there:
+        raise InputError("DIR", "must be a new or empty directory", out, "choose another one")
+    with tempfile.TemporaryDirectory(prefix="ipsdist-") as folder:
+        imported = import_tracks(source, Path(folder) / out.name, choices)
+        here = place(imported.out)
+        last = (CONFIG, f"{STORE}/zarr.json")
+        files = sorted((name for name, _ in here.files()), key=lambda name: (name in last, "/records/" in name))
+        for name in files:
+            (out / name).write_whole((here / name).read_bytes())
+    return replace(imported, out=out)
 
 
 def _kind_of(source: Path) -> str:

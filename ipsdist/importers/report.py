@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ipsdist.importers.survey import Survey
+from ipsdist.storage import Place
 
 __all__ = ["Imported"]
 
@@ -21,7 +22,7 @@ _EVEN = 1e-6
 class Imported:
     """The answer of an import: where it is, what it read and from which columns."""
 
-    out: Path
+    out: Path | Place
     source: Path
     columns: tuple[tuple[str, str], ...]
     """(role, name in the source)."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ipsdist.config import RunConfig
+from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
+from ipsdist.runs.checks import check
 from ipsdist.runs.order import STAGES
-from ipsdist.runs.plan import planned
+from ipsdist.runs.plan import Plan, planned, source_of
 from ipsdist.runs.refusals import afford
+from ipsdist.runs.setup import prepare
+from ipsdist.runtime.epochs import Capacity
 from ipsdist.runtime.executor import Executor
 from ipsdist.storage import Place, Store
 
-__all__ = ["foresee", "lacking"]
+__all__ = ["foresee", "foreseen", "lacking"]
 
 
 def foresee(
@@ -33,11 +37,26 @@ def foresee(
     tell(f"{'plan':<10} {plan.line()}")
 
 
+def foreseen(config: RunConfig, capacity: Capacity, out: Place, *, local: bool) -> tuple[Plan, InputError | None]:
+    """Return the plan of a whole run, and why it would be refused, if it would.
+
+    Raises InputError for what is wrong with the run file or the particles. ``local``: workers share this machine.
+    """
+    setup = prepare(config, source_of(config))
+    check(config, setup)
+    plan = planned(config, setup, capacity)
+    try:
+        afford(plan, config, setup, out, local=local)
+    except InputError as error:
+        return plan, error
+    return plan, None
+
+
 def lacking(store: Store | None, prints: Mapping[str, str], upto: str, again: str | None) -> tuple[str, ...]:
     """Return the stages up to ``upto`` that a run has to do: those that are not in its store, and from ``again`` on."""
     names = [stage.name for stage in STAGES]
     wanted = names[: names.index(upto) + 1] if upto in names else names
-    found = []
+    found: list[str] = []
     for name in wanted:
         record = None if store is None else store.record(f"{name}/done")
         if record is None or record["fingerprint"] != prints[name] or name == again or found:

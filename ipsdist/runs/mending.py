@@ -33,8 +33,21 @@ def mended(
                 raise
             before.add(owner)
             tell(f"{error.what}; {owner} is done again")
-            store.discard(owner)
-            store.discard(f"{error.stage}/done")
+            _forget(store, owner, error.stage)
+
+
+def _forget(store: Store, owner: str, stage: str) -> None:
+    """Discard a stage, or one replica of it; a kill on the way leaves nothing that passes for done."""
+    if owner == stage:
+        store.discard(stage)
+        return
+    store.discard(f"{stage}/done")
+    store.commit(owner, {"fingerprint": "damaged"})
+    name = owner.rpartition("/")[2]
+    for record in store.records(stage):
+        if record.startswith(f"{name}."):  # its epochs and blocks
+            store.discard(f"{stage}/{record}")
+    store.discard(owner)
 
 
 def _owner(error: DamagedError, config: RunConfig) -> str:

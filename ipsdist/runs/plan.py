@@ -13,19 +13,20 @@ from ipsdist.runs.inputs import Inputs, read_inputs
 from ipsdist.runs.order import STAGES
 from ipsdist.runs.plan_seconds import (
     LOAD_SECONDS,
-    REPORT_SECONDS,
     START_SECONDS,
     cpu_seconds,
     exchange_seconds,
+    report_seconds,
 )
-from ipsdist.runs.plan_sizes import driver_bytes, step_traffic, store_bytes
+from ipsdist.runs.plan_sizes import driver_bytes, passing_bytes, step_traffic, store_bytes
 from ipsdist.runs.setup import prepare
 from ipsdist.runtime.epochs import Capacity
 from ipsdist.runtime.settings import setting
 from ipsdist.stages.gang_size import PROCESS_BYTES, gang_size, member_bytes
+from ipsdist.stages.kernel import KERNEL
 from ipsdist.storage import Store, is_url
 
-__all__ = ["ALONE", "Plan", "PlanRow", "duration", "plan", "planned", "size"]
+__all__ = ["ALONE", "Plan", "PlanRow", "duration", "plan", "planned", "size", "source_of"]
 
 ALONE = Capacity(1, None)
 """This process, without workers."""
@@ -39,7 +40,7 @@ class PlanRow:
     tasks: int
     """1 for what the driver does by itself."""
     bytes_per_task: int
-    """The program itself left out; of a gang, what its largest member takes."""
+    """The program itself left out; of a gang, what its largest member takes; of the kernel, what the driver does."""
     store_bytes: int
     cpu_seconds: float
     gang: int = 1
@@ -64,6 +65,8 @@ class Plan:
     """Wall seconds that gangs spend on telling each other."""
     driver_bytes: int
     """Memory of the driver beyond the program."""
+    passing_bytes: int
+    """Bytes that the store has beside its own while particles are stepped, of one replica."""
     fixed_seconds: float
     """The program loaded and the report made, on the driver."""
 
@@ -79,13 +82,20 @@ class Plan:
 
     @property
     def store_bytes(self) -> int:
-        """About what the store grows to."""
+        """About what the store holds at the end."""
         return sum(row.store_bytes for row in self.rows)
+
+    @property
+    def disk_bytes(self) -> int:
+        """About what the store grows to at most: checkpoints of the replicas at work come and go."""
+        row = self.rows[0] if self.rows else None
+        abreast = 1 if row is None or row.gang > 1 else min(row.tasks, self.capacity.workers)
+        return self.store_bytes + self.passing_bytes * abreast
 
     @property
     def worker_bytes(self) -> int:
         """Memory that a worker needs, the program included."""
-        return PROCESS_BYTES + max((row.bytes_per_task for row in self.rows), default=0)
+        return PROCESS_BYTES + max((row.bytes_per_task for row in self.rows if row.stage != KERNEL.name), default=0)
 
     @property
     def peak_bytes(self) -> int:
@@ -123,7 +133,7 @@ class Plan:
         if self.capacity.memory is not None:
             notes.append(f"a worker needs {size(self.worker_bytes)} and has {size(self.capacity.memory)}")
         notes.append(f"the driver needs {size(PROCESS_BYTES + self.driver_bytes)}")
-        notes.append(f"store about {size(self.store_bytes)}; {self._time()}")
+        notes.append(f"store about {size(self.store_bytes)}, {size(self.disk_bytes)} at most; {self._time()}")
         return notes
 
     def _time(self) -> str:
@@ -138,7 +148,7 @@ class Plan:
         if self.gang > 1:
             what += f", replicas by {self.gang} workers together ({size(self.traffic)} a step)"
         memory = size(self.worker_bytes if self.capacity.workers > 1 else self.peak_bytes)
-        return f"{what}; memory {memory}; store {size(self.store_bytes)}; {self._time()}"
+        return f"{what}; memory {memory}; store {size(self.disk_bytes)}; {self._time()}"
 
 
 def plan(config: RunConfig, capacity: Capacity = ALONE) -> Plan:
@@ -146,12 +156,12 @@ def plan(config: RunConfig, capacity: Capacity = ALONE) -> Plan:
 
     Raises InputError for what the run itself would refuse, but for memory and disk: see `afford`.
     """
-    setup = prepare(config, _source(config))
+    setup = prepare(config, source_of(config))
     check(config, setup)
     return planned(config, setup, capacity)
 
 
-def _source(config: RunConfig) -> Inputs | Store:
+def source_of(config: RunConfig) -> Inputs | Store:
     """Return what others made, or nothing: a file, or the store that an import has filled."""
     file = str(config.data.file)
     if config.data.source == "import" and (is_url(file) or Path(file).is_dir()):
@@ -167,8 +177,8 @@ def planned(
     report: bool = True,
 ) -> Plan:
     """Return the plan of the named stages (all by default) and of the report, of a run whose setup is known."""
-    sizes, seconds = store_bytes(config, setup), cpu_seconds(config, setup)
-    rows, members = [], gang_size(config, setup, capacity, setting("gang.size"))
+    members = gang_size(config, setup, capacity, setting("gang.size"))
+    sizes, seconds, rows = store_bytes(config, setup), cpu_seconds(config, setup, members), []
     for stage in STAGES:
         if stages is not None and stage.name not in stages:
             continue
@@ -177,6 +187,8 @@ def planned(
         needed = max((t.bytes for t in tasks), default=0)
         if gang > 1:
             needed = member_bytes(config, setup, gang)
+        if stage is KERNEL:
+            needed = driver_bytes(config, setup)
         rows.append(PlanRow(stage.name, max(1, len(tasks)), needed, sizes[stage.name], seconds[stage.name], gang))
     stepped = members > 1 and any(row.stage == STAGES[0].name for row in rows)
     return Plan(
@@ -185,7 +197,8 @@ def planned(
         step_traffic(setup, members) if stepped else 0,
         exchange_seconds(config, setup, members) if stepped else 0.0,
         driver_bytes(config, setup),
-        LOAD_SECONDS + (REPORT_SECONDS[setup.dimension] if report else 0.0),
+        passing_bytes(config, setup) if any(row.stage == STAGES[0].name for row in rows) else 0,
+        LOAD_SECONDS + (report_seconds(config, setup) if report else 0.0),
     )
 
 
@@ -204,4 +217,7 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1g} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    for unit, length, limit in (("min", 60.0, 7200.0), ("h", 3600.0, 172800.0), ("days", 86400.0, 6e7)):
+        if seconds < limit:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds / 31557600.0:.3g} years"

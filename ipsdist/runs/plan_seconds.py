@@ -8,17 +8,18 @@ from ipsdist.config import RunConfig
 from ipsdist.learning.network import network_installed
 from ipsdist.model.setup import Setup
 from ipsdist.numerics.equations.block_rule import gram_slices
-from ipsdist.runs.plan_sizes import function_count, step_traffic, test_count
+from ipsdist.runs.plan_sizes import busy, function_count, passing_bytes, step_traffic, test_count
+from ipsdist.runtime.settings import setting
 from ipsdist.stages.base import fitted_times
 from ipsdist.stages.blocks import expected_nodes, slice_bytes
 from ipsdist.stages.breaks import hat_count
 from ipsdist.stages.tracks import sums_directly
 
-__all__ = ["LOAD_SECONDS", "REPORT_SECONDS", "START_SECONDS", "cpu_seconds", "exchange_seconds"]
+__all__ = ["LOAD_SECONDS", "START_SECONDS", "cpu_seconds", "exchange_seconds", "report_seconds"]
 
 LOAD_SECONDS = 1.0
 """The program loaded."""
-REPORT_SECONDS = {1: 2.3, 2: 4.5, 3: 27.0}
+_REPORT = {1: 2.3, 2: 4.5, 3: 27.0}
 """The answer assessed, figures and page drawn, by dimension."""
 START_SECONDS = 2.5
 """Until worker processes are there and have loaded the program."""
@@ -32,14 +33,16 @@ _SLICE = 0.4e-3
 """A slice written, whatever it holds."""
 _SEEN = {1: 15e-9, 2: 50e-9, 3: 200e-9}
 """One particle deposited in a slice with its displacement to the next one."""
-_BYTE = {1: 3e-9, 2: 2e-9, 3: 0.4e-9}
+_BYTE = {1: 3e-9, 2: 2e-9, 3: 1e-9}
 """One byte of deposits compressed, or read again."""
+_KEPT = 0.8e-9
+"""One byte of a checkpoint written."""
 _PAIR = 1.2e-9
 """One pair summed directly in a step."""
 _SORTED = 150e-9
 """One particle in a step of prefix sums or moments."""
-_DENSITY = {1: 0.25e-3, 2: 1.5e-3, 3: 8e-3}
-"""A slice smoothed onto the grid."""
+_DENSITY, _POINT = 0.25e-3, 1.2e-7
+"""A slice smoothed, and one point of its grid."""
 _SOLVING = {1: 1.5, 2: 4.5}
 """The mean-field equation searched and solved, slices left out."""
 _PAIRED, _TESTED = 0.95e-3, 0.15e-3
@@ -60,12 +63,11 @@ _WIRE, _LATENCY = 1e9, 35e-6
 """Bytes a second and seconds a round between workers of a gang (benchmarks/gang.py)."""
 
 
-def cpu_seconds(config: RunConfig, setup: Setup) -> dict[str, float]:
-    """Return the CPU-seconds of every stage before the report, by its name."""
+def cpu_seconds(config: RunConfig, setup: Setup, members: int = 1) -> dict[str, float]:
+    """Return the CPU-seconds of every stage before the report, by its name; ``members`` step a replica together."""
     return {
-        "particles": _particles(config, setup),
-        "densities": setup.slices
-        * (_DENSITY[setup.dimension] + setup.replicas * _BYTE[setup.dimension] * slice_bytes(setup)),
+        "particles": _particles(config, setup, members),
+        "densities": setup.slices * (_DENSITY + _points(setup) * _POINT + setup.replicas * _deposited(setup)),
         "equations": _equations(config, setup),
         "kernel": _kernel(config, setup),
     }
@@ -78,19 +80,36 @@ def exchange_seconds(config: RunConfig, setup: Setup, members: int) -> float:
     return each * config.times().steps * setup.replicas
 
 
+def report_seconds(config: RunConfig, setup: Setup) -> float:
+    """Return the CPU-seconds in which the answer is assessed, and figures and page are drawn."""
+    # Where pairs are summed directly nothing is predicted, and a prediction is what takes long in more dimensions.
+    return _REPORT[1 if sums_directly(config, setup) else setup.dimension]
+
+
+def _deposited(setup: Setup) -> float:
+    """Return the CPU-seconds in which the deposits of a slice are compressed, or read again."""
+    return _BYTE[setup.dimension] * busy(setup) * slice_bytes(setup)
+
+
+def _points(setup: Setup) -> int:
+    return math.prod(n + 1 for n in setup.grid.cells)
+
+
 def _padded(setup: Setup) -> int:
     return (1 << setup.dimension) * expected_nodes(setup)
 
 
-def _particles(config: RunConfig, setup: Setup) -> float:
+def _particles(config: RunConfig, setup: Setup, members: int) -> float:
     d, n = setup.dimension, setup.particles
     seen = n * _SEEN[d] * (1.0 if setup.labelled else 0.4)
-    slices = setup.slices * setup.replicas * (_SLICE + seen + _BYTE[setup.dimension] * slice_bytes(setup))
+    slices = setup.slices * setup.replicas * (_SLICE + seen + _deposited(setup))
     if config.data.source == "import":
         return slices
     if config.data.source == "mean_field":
-        return _SOLVING[d] + setup.slices * (_SLICE + _BYTE[setup.dimension] * slice_bytes(setup))
-    return slices + config.times().steps * setup.replicas * _step(setup)
+        return _SOLVING[d] + setup.slices * (_SLICE + _deposited(setup))
+    seconds = config.times().steps * _step(setup)
+    epochs = min(config.times().steps, seconds / (float(setting("gang.epoch")) * members))
+    return slices + setup.replicas * (seconds + epochs * _KEPT * passing_bytes(config, setup) / 4)
 
 
 def _step(setup: Setup) -> float:
@@ -107,7 +126,7 @@ def _step(setup: Setup) -> float:
 def _equations(config: RunConfig, setup: Setup) -> float:
     d, slices, terms = setup.dimension, setup.slices, len(config.assembled()) + len(config.unknowns().fields)
     if config.form == "strong":
-        points = math.prod(n + 1 for n in setup.grid.cells) << d
+        points = _points(setup) << d
         drawn = config.fit.assembly == "drawn"
         return 0.0 if drawn else len(fitted_times(config, setup)) * (_PAIRED + terms * (d + 1) * points * _NODE[d])
     functions, pairs = function_count(config, setup), setup.replicas * slices

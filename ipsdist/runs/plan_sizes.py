@@ -13,16 +13,19 @@ from ipsdist.stages.base import fitted_times
 from ipsdist.stages.blocks import expected_nodes, slice_blocks, slice_bytes
 from ipsdist.stages.breaks import hat_count
 from ipsdist.stages.continuum import cell_bytes
+from ipsdist.stages.initial import precision_of
 from ipsdist.stages.radial import basis_on, has_radial
 from ipsdist.stages.tracks import keeps_positions, sums_directly
 
-__all__ = ["driver_bytes", "function_count", "step_traffic", "store_bytes", "test_count"]
+__all__ = ["busy", "driver_bytes", "function_count", "passing_bytes", "step_traffic", "store_bytes", "test_count"]
 
 _FIGURES = 90_000_000
 _NETWORK = 500_000_000
 """JAX, and the road of neural networks."""
-_DEPOSITS = {1: 0.40, 2: 0.18, 3: 0.03}
-"""What is left of deposits by compression: few nodes of the box hold particles, in more dimensions fewer."""
+_DEPOSITS = {1: 0.40, 2: 0.18, 3: 0.17}
+"""What is left of deposits by compression where particles are many: the corners of the box are empty."""
+_BUSY, _IDLE = 0.25, 0.1
+"""Nodes with particles to nodes that could hold one; below a tenth, compression gains no more."""
 _SMOOTH, _HATS, _CELLS = 0.55, 0.13, 0.2
 """What is left of densities, of Grams over hats, and of solved densities, which seldom have all cells."""
 _BLOCKS_A_TASK = 2.5
@@ -33,26 +36,51 @@ _INSERTED = 3.3
 
 def store_bytes(config: RunConfig, setup: Setup) -> dict[str, int]:
     """Return about how many bytes every stage leaves in the store, by its name."""
-    d, slices, points = setup.dimension, setup.slices, math.prod(n + 1 for n in setup.grid.cells)
+    slices, points = setup.slices, math.prod(n + 1 for n in setup.grid.cells)
     panels = len(fitted_times(config, setup)) // (2 if config.form == "action" else 1)
     columns = len(config.assembled()) + len(config.unknowns().fields)
     return {
-        "particles": round(setup.replicas * (_DEPOSITS[d] * slices * slice_bytes(setup) + _positions(config, setup))),
+        "particles": round(setup.replicas * (slices * deposit_bytes(setup) + _positions(config, setup))),
         "densities": round(_SMOOTH * 8 * slices * points),
         "equations": round(8 * setup.replicas * _equations(config, setup)),
         "kernel": round(8 * setup.replicas * panels * columns**2),
     }
 
 
+def deposit_bytes(setup: Setup) -> float:
+    """Return about how many bytes the deposits of one slice take when they are compressed."""
+    return _DEPOSITS[setup.dimension] * busy(setup) * slice_bytes(setup)
+
+
+def busy(setup: Setup) -> float:
+    """Return the share of the nodes (of those that ever hold particles) that compression does not see empty."""
+    held = _BUSY * setup.particles * (1 << setup.dimension) / expected_nodes(setup)
+    return min(1.0, max(_IDLE, held))
+
+
+def passing_bytes(config: RunConfig, setup: Setup) -> int:
+    """Return the bytes of checkpoints that come and go while particles are stepped: two for every replica at work.
+
+    With labels a checkpoint may hold the positions at the last slice and at the one before, too.
+    """
+    if config.data.source != "simulate":
+        return 0
+    return 2 * (3 if setup.labelled else 1) * _all_bytes(config, setup)
+
+
+def _all_bytes(config: RunConfig, setup: Setup) -> int:
+    """Return the bytes of the positions of one replica at one time."""
+    return precision_of(config).itemsize * setup.dimension * setup.particles
+
+
 def _positions(config: RunConfig, setup: Setup) -> float:
     """Return the bytes of the positions (of densities that are solved: of these) that one replica leaves."""
-    blocks = slice_blocks(setup.slices, setup.dimension)
     if config.data.source == "mean_field":
         return _CELLS * cell_bytes(setup) * setup.slices
-    kept = min(2, len(blocks)) + len(config.time.positions_at)  # two checkpoints
-    if config.data.source == "import" or keeps_positions(config, setup):
-        kept = setup.slices
-    return float(kept * 8 * setup.dimension * setup.particles)
+    if config.data.source == "import":
+        return float(8 * setup.slices * setup.dimension * setup.particles)
+    kept = len(config.time.positions_at) + (setup.slices if keeps_positions(config, setup) else 0)
+    return float(kept * _all_bytes(config, setup))
 
 
 def _equations(config: RunConfig, setup: Setup) -> float:

@@ -37,9 +37,11 @@ def probe(executor: Executor, out: Place | Path | str, missing: Place) -> None:
     Raises InputError, naming the workers that do not see it, and leaves no more than there was: ``missing`` is what
     `first_missing` said before the directory was made. Workers of this machine are not asked.
     """
+    out = place(out)
+    if executor.workers and not out.is_shared:
+        raise InputError("--out", _RULE, f"{out}, which this process alone sees", _FIX)
     if not executor.elsewhere:
         return
-    out = place(out)
     token, marks = uuid.uuid4().hex, out / FOLDER
     try:
         (marks / token).write_whole(token.encode())
@@ -47,11 +49,12 @@ def probe(executor: Executor, out: Place | Path | str, missing: Place) -> None:
         blind = {worker: reason for worker, answer in answers.items() if (reason := _blindness(marks, answer))}
         if blind:
             missing.remove()
-            raise InputError("--out", "must be a place that every worker sees and writes to", _shown(out, blind), _FIX)
+            raise InputError("--out", _RULE, _shown(out, blind), _FIX)
     finally:
         marks.remove()
 
 
+_RULE = "must be a place that every worker sees and writes to"
 _FIX = "use a directory that they share, or s3://BUCKET/NAME"
 
 

@@ -12,9 +12,12 @@ from pathlib import Path
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
-from ipsdist.runs.plan import Plan, PlanRow, planned, size
+from ipsdist.runs.plan import Plan, planned, size
+from ipsdist.runs.plan_sizes import driver_bytes
 from ipsdist.runtime.epochs import Capacity
 from ipsdist.stages.gang_size import PROCESS_BYTES, USABLE, fewest_members
+from ipsdist.stages.kernel import KERNEL
+from ipsdist.stages.particles import PARTICLES
 from ipsdist.storage import Place
 
 __all__ = ["afford", "memory_here", "refuse_disk", "refuse_memory"]
@@ -34,18 +37,14 @@ def refuse_memory(plan: Plan, config: RunConfig, setup: Setup, here: int, *, loc
 
     The message has both numbers, and the nearest setting that would fit.
     """
-    worker = plan.capacity.memory
-    if worker is None:
-        worker = here
-    row = max(plan.rows, key=lambda row: row.bytes_per_task, default=None)
-    if row is not None and PROCESS_BYTES + row.bytes_per_task > USABLE * worker:
-        _refuse_task(plan, row, config, setup, here, worker, local=local)
-    kernel = any(row.stage == "kernel" for row in plan.rows)
+    worker = plan.capacity.memory or (here if local else None)
+    if worker is not None and not _fits(plan, worker):
+        _refuse_task(plan, config, setup, here, worker, local=local)
     needed = PROCESS_BYTES + plan.driver_bytes
-    if kernel and needed > here:
+    if needed > here and any(row.stage == KERNEL.name for row in plan.rows):
         rule, got = "must leave a selection that this machine can hold", f"{size(needed)} for {size(here)}"
-        count = _most(lambda terms: _driver(terms, config, setup, plan.capacity) <= here, len(config.terms()) - 1)
-        fix = f"at most {count} terms would fit" if count else "use a machine with more"
+        count = _most(lambda terms: _driver(terms, config, setup) <= here, len(config.terms()) - 1)
+        fix = f"at most {count} terms would fit" if count else "use a machine with more memory"
         raise InputError("dictionary.terms", rule, got, fix)
 
 
@@ -56,10 +55,13 @@ def refuse_disk(plan: Plan, out: Place) -> None:
     path = out.path.absolute()
     there = next(p for p in (path, *path.parents) if p.exists())
     free = shutil.disk_usage(there).free * (1.0 - _SPARE)
-    if plan.store_bytes <= free or plan.store_bytes - _written(path) <= free:
+    if plan.disk_bytes <= free or plan.disk_bytes - _written(path) <= free:
         return
-    got = f"about {size(plan.store_bytes)} for {size(free)} free"
-    fix = f"choose another --out, or time.observe_every = {_sparser(plan, free)} times as much"
+    fix = "choose another --out"
+    slices = free - (plan.disk_bytes - plan.store_bytes)
+    if slices > 0:
+        fix += f", or slices {int(plan.store_bytes // slices) + 1} times as far apart (time.observe_every)"
+    got = f"about {size(plan.disk_bytes)} for {size(free)} free"
     raise InputError("--out", "must be on a disk with room for the store", got, fix)
 
 
@@ -75,28 +77,45 @@ def memory_here() -> int:
     return min([*found, *([limit] if limit != resource.RLIM_INFINITY else [])])
 
 
-def _refuse_task(
-    plan: Plan, row: PlanRow, config: RunConfig, setup: Setup, here: int, worker: int, *, local: bool
-) -> None:
-    needed = round((PROCESS_BYTES + row.bytes_per_task) / USABLE)
-    count, alone = plan.capacity.workers, plan.capacity.memory is None
-    got = f"{size(needed)} for a task of the {row.stage} and {size(worker)}"
+def _refuse_task(plan: Plan, config: RunConfig, setup: Setup, here: int, worker: int, *, local: bool) -> None:
+    row = max((r for r in plan.rows if r.stage != KERNEL.name), key=lambda r: r.bytes_per_task)
+    needed, count = round((PROCESS_BYTES + row.bytes_per_task) / USABLE), plan.capacity.workers
+    part = f"a {'share' if row.gang > 1 else 'task'} of the {row.stage}"
+    alone = plan.capacity.memory is None
+    argument = "system.particles" if alone else "--workers"
+    rule = "must fit the memory of this machine" if alone else "must each have the memory of a task"
+    fixes = _smaller(plan, config, setup, here, worker, local=local)
+    if not fixes or not local:
+        fixes.append(f"workers of {size(needed)} would fit" if not local else "use a machine with more memory")
+    theirs = size(worker) if alone else f"{size(worker)} of each of {count} workers"
+    raise InputError(argument, rule, f"{size(needed)} for {part}, against {theirs}", ", or ".join(fixes))
+
+
+def _smaller(plan: Plan, config: RunConfig, setup: Setup, here: int, worker: int, *, local: bool) -> list[str]:
+    """Return the settings, nearest first, with which the tasks would fit."""
+    stages, count = [row.stage for row in plan.rows], plan.capacity.workers
+    alone = plan.capacity.memory is None
+
+    def fits(number: int, precision: str = config.run.precision) -> bool:
+        run = config.run.model_copy(update={"precision": precision})
+        fewer = replace(setup, particles=max(number, 2))
+        capacity = Capacity(count, None if alone else worker)
+        return _fits(planned(config.model_copy(update={"run": run}), fewer, capacity, stages), worker)
+
     fixes = []
-    if alone:
-        argument, rule = "system.particles", "must leave tasks that fit this process"
-    else:
-        argument, rule = ("--workers", "must leave each of them the memory of its task")
-        got = f"{got} for each of {count} workers" if count > 1 else f"{got} for the worker"
     if local and not alone:
-        fewer = _most(lambda n: _fits(planned(config, setup, Capacity(n, here // n))), count - 1)
+        fewer = _most(lambda n: _fits(planned(config, setup, Capacity(n, here // n), stages), here // n), count - 1)
         fixes += [f"--workers {fewer} would fit"] if fewer else []
-    elif row.stage == "particles" and (members := fewest_members(config, setup, worker)) is not None:
-        fixes += [f"{members} workers like these would fit"] if members > count else []
-    if not fixes:
-        particles = _most(lambda n: _fits(_with(n, config, setup, plan, worker)), setup.particles - 1)
-        fixes += [f"system.particles = {_rounded(particles)} would fit"] if particles > 1 and _counted(config) else []
-        fixes += [] if local and alone else [f"workers of {size(needed)} would fit"]
-    raise InputError(argument, rule, got, ", ".join(fixes) or "use a machine with more memory")
+    if not local and PARTICLES.name in stages:
+        members = fewest_members(config, setup, worker)
+        if members is not None and members > count and _fits(planned(config, setup, Capacity(members, worker), stages)):
+            fixes.append(f"{members} workers like these would fit")
+    if not fixes and config.data.source == "simulate":
+        if fits(setup.particles, "float32"):
+            fixes.append('run.precision = "float32" would fit')
+        particles = _most(fits, setup.particles - 1)
+        fixes += [f"system.particles = {_rounded(particles)} would fit"] if particles > 1 else []
+    return fixes
 
 
 def _fits(plan: Plan, memory: int | None = None) -> bool:
@@ -104,21 +123,10 @@ def _fits(plan: Plan, memory: int | None = None) -> bool:
     return worker is None or plan.worker_bytes <= USABLE * worker
 
 
-def _with(particles: int, config: RunConfig, setup: Setup, plan: Plan, worker: int) -> Plan:
-    """Return the plan of so many particles on workers of so much memory."""
-    stages = [row.stage for row in plan.rows]
-    fewer = replace(setup, particles=max(particles, 2))
-    return planned(config, fewer, Capacity(plan.capacity.workers, worker), stages)
-
-
-def _counted(config: RunConfig) -> bool:
-    return config.data.source == "simulate"
-
-
-def _driver(terms: int, config: RunConfig, setup: Setup, capacity: Capacity) -> int:
+def _driver(terms: int, config: RunConfig, setup: Setup) -> int:
     kept = config.dictionary.model_copy(update={"terms": config.dictionary.terms[:terms]})
     fewer = config.model_copy(update={"dictionary": kept})
-    return PROCESS_BYTES + planned(fewer, setup, capacity, ()).driver_bytes
+    return PROCESS_BYTES + driver_bytes(fewer, setup)
 
 
 def _most(true: Callable[[int], bool], highest: int) -> int:
@@ -133,11 +141,7 @@ def _most(true: Callable[[int], bool], highest: int) -> int:
 def _rounded(count: int) -> int:
     """Return a number of two digits and zeros, at most this one."""
     zeros = 10 ** max(0, len(str(count)) - 2)
-    return count // zeros * zeros
-
-
-def _sparser(plan: Plan, free: float) -> int:
-    return int(plan.store_bytes // max(free, 1.0)) + 1
+    return int(count // zeros * zeros)
 
 
 def _written(path: Path) -> int:

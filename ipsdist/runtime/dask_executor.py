@@ -94,9 +94,11 @@ class DaskExecutor:
         if self.name == "local":
             return Capacity(self.workers, local_memory(self.workers))
         assert self._client is not None
-        found = suitable(self._client).values()
-        limits = [worker["memory_limit"] // max(1, worker["nthreads"]) for worker in found]
-        return Capacity(max(1, self.workers, len(limits)), min(limits, default=0) or None)
+        found = suitable(self._client)
+        # Threads of one process have one memory, and nobody parts it.
+        alone = [worker for name, worker in found.items() if not name.startswith("inproc://")]
+        limits = [worker["memory_limit"] // max(1, worker["nthreads"]) for worker in alone]
+        return Capacity(max(1, self.workers, len(found)), min(limits, default=0) or None)
 
     def run(
         self,

@@ -28,7 +28,7 @@ def member_bytes(config: RunConfig, setup: Setup, members: int) -> int:
     # Positions now; with labels, those at the last slice and at the one before.
     positions = (3 if setup.labelled else 1) * rows * width
     chunk = min(rows, chunk_of(config)) * 8 * setup.dimension
-    passing = 3 * min(rows * width, CHUNK_BYTES)
+    passing = 2 * min(rows * width, CHUNK_BYTES)
     slices = min(len(slice_blocks(setup.slices, setup.dimension)[0]), setup.slices)
     block = 2 * slices * slice_bytes(setup)
     if setup.force not in (None, "mesh"):

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,9 @@ def step_epoch(
         held = None  # frees its memory before another takes its place
     part = held or _Part(share, gang)
     check_owner(part.store, share.task)
+    begun = time.perf_counter()
     part.advance(share.step, gang, tick)
+    stepped = time.perf_counter()
     if share.group is not None:
         part.save(share, gang)
         memory[_HELD] = part
@@ -81,6 +82,8 @@ def step_epoch(
         "step": state.step,
         "lower": list(state.mesh.lower),
         "shape": list(state.mesh.shape),
+        "stepping_seconds": stepped - begun,
+        "saving_seconds": time.perf_counter() - stepped,
         "cpu_seconds": time.thread_time() - cpu,
         "peak_bytes": peak_bytes(),
         "process": os.getpid(),

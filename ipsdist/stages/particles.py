@@ -60,8 +60,8 @@ def replica_job(store: Store, task: Task, capacity: Capacity) -> ReplicaJob | No
     if gang_size(config, setup, capacity, wanted) < 2:
         return None
     fewest = fewest_members(config, setup, capacity.memory) or 1
-    most = most_members(config, setup) if wanted == "auto" else wanted
-    return ReplicaJob(store, task, max(most, fewest), fewest)
+    most = most_members(config, setup) if wanted is None else wanted
+    return ReplicaJob(store, task, max(most, fewest), fewest, setting("gang.epoch"))
 
 
 def _keys(config: RunConfig) -> Mapping[str, Any]:

@@ -17,9 +17,8 @@ __all__ = ["CHUNK_BYTES", "Parts", "kept_name", "kept_rows", "kept_slices", "par
 
 Positions = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
-CHUNK_BYTES = 2**25
+CHUNK_BYTES = 2**24
 """Largest chunk of positions: whoever writes or reads one holds a copy or two of it."""
-_KEPT_BYTES = 2**24
 _KEPT_CHUNKS, _KEPT_LEAST = 256, 256
 """Kept positions are cut into so many chunks, if these have so many particles: members own whole ones."""
 
@@ -40,7 +39,7 @@ class Parts:
 def kept_rows(config: RunConfig, setup: Setup) -> int:
     """Return the particles of a chunk of kept positions, a multiple of 4: a function of the run alone."""
     width = precision_of(config).itemsize * setup.dimension
-    rows = min(max(_KEPT_LEAST, -(-setup.particles // _KEPT_CHUNKS)), _KEPT_BYTES // width)
+    rows = min(max(_KEPT_LEAST, -(-setup.particles // _KEPT_CHUNKS)), CHUNK_BYTES // width)
     return rows + -rows % LANES
 
 
@@ -48,13 +47,13 @@ def parts_of(config: RunConfig, setup: Setup, members: int) -> Parts:
     """Return the parts of ``members`` members: as even as whole Philox blocks, or chunks of kept positions, allow."""
     width = precision_of(config).itemsize * setup.dimension
     even = -(-setup.particles // members)
-    pieces = -(-even * width // CHUNK_BYTES)
     if not config.time.positions_at:
+        pieces = -(-even * width // CHUNK_BYTES)
         chunk = -(-even // (LANES * pieces)) * LANES
         return Parts(setup.particles, chunk * pieces, chunk)
     unit = kept_rows(config, setup)
     rows = -(-even // unit) * unit
-    return Parts(setup.particles, rows, rows if pieces == 1 else unit)
+    return Parts(setup.particles, rows, rows if rows * width <= CHUNK_BYTES else unit)
 
 
 def kept_slices(config: RunConfig) -> set[int]:

@@ -13,6 +13,7 @@ import numpy as np
 from ipsdist.model.errors import RunError
 from ipsdist.model.together import ALONE
 from ipsdist.runtime.epochs import Epoch
+from ipsdist.runtime.gang.pace import Pace
 from ipsdist.stages.base import Payload, Task, Tick, check_owner, committed, setup_of
 from ipsdist.stages.blocks import slice_blocks
 from ipsdist.stages.initial import precision_of
@@ -30,6 +31,10 @@ _FIRST_SECONDS = 1.0
 _PACE = {1: 1.5e8, 2: 5e7, 3: 1.5e7}
 """Particle-steps a second of one member, nominally."""
 _STEP_SECONDS = 2e-4
+_SHORTEST = 0.4
+"""Part of the wished length below which an epoch is not cut: the first one also drew its particles."""
+_SAVING, _LONGEST = 0.1, 12.0
+"""An epoch is longer than wished where less would spend more than this share on checkpoints; at most so many times."""
 _DIMS = ("particle", "space")
 
 
@@ -40,7 +45,8 @@ class ReplicaJob:
     dead included, writes the same bytes to the same places.
     """
 
-    def __init__(self, store: Store, task: Task, members: int = 1, fewest: int = 1) -> None:
+    def __init__(self, store: Store, task: Task, members: int = 1, fewest: int = 1, seconds: float = 0.0) -> None:
+        """Go on from what the store has; ``seconds`` is the length that epochs should have, 0 whatever is asked for."""
         self.members = members
         self.fewest = fewest
         self._store, self._task, self._setup = store, task, setup_of(store)
@@ -53,6 +59,8 @@ class ReplicaJob:
         found = committed(store, self._record, task.fingerprint)
         self._at = Reached() if found is None else _reached(found["reached"])
         self._wanted: Reached | None = None
+        self._seconds = seconds
+        self._step_seconds = self._saving_seconds = 0.0
         self._old = {f"{self._group}/{n}" for n in store.names(self._group) if n.startswith("checkpoint-")}
         self._costs: list[dict[str, Any]] = []
         if found is None:
@@ -69,7 +77,7 @@ class ReplicaJob:
             self._forget()
             return None
         check_owner(self._store, self._task)
-        step = self._stop(self._nominal(members) if units is None else units)
+        step = self._stop(self._nominal(members) if units is None else units, members)
         parts = parts_of(self._config, self._setup, members)
         group, arrays = self._checkpoint(step, parts)
         self._wanted = Reached(step, group=group, chunk=parts.chunk, arrays=arrays)
@@ -85,10 +93,13 @@ class ReplicaJob:
             found = ", ".join(str(p) for p in sorted(places))
             raise RunError(f"the members of a gang disagree on step and mesh ({found}); this should be reported")
         ((step, lower, shape),) = places
-        wanted = self._wanted
-        self._at = Reached(step, lower, shape, wanted.group, wanted.chunk, wanted.arrays)
+        wanted, steps = self._wanted, step - self._at.step
+        self._step_seconds = len(answers) * max(a["stepping_seconds"] for a in answers) / steps
+        self._saving_seconds = max(a["saving_seconds"] for a in answers)
+        reached = Reached(step, lower, shape, wanted.group, wanted.chunk, wanted.arrays)
         check_owner(self._store, self._task)
-        self._store.commit(self._record, {"fingerprint": self._task.fingerprint, "reached": asdict(self._at)})
+        self._store.commit(self._record, {"fingerprint": self._task.fingerprint, "reached": asdict(reached)})
+        self._at = reached
         self._costs += answers
         self._forget()
 
@@ -131,12 +142,20 @@ class ReplicaJob:
     def _nominal(self, members: int) -> float:
         n = self._setup.particles
         a_step = n / members / _PACE[self._setup.dimension] + _STEP_SECONDS
-        return n * max(1.0, min(_FIRST_SECONDS, _SECONDS) / a_step)
+        return n * max(1.0, min(_FIRST_SECONDS, self._seconds) / a_step)
 
-    def _stop(self, units: float) -> int:
+    def _least_steps(self, members: int) -> int:
+        """Return the steps that an epoch should have by what the last ones took, whatever the driver believes."""
+        if self._step_seconds == 0.0:
+            return 1
+        kept = self._saving_seconds * (1.0 / _SAVING - 1.0)
+        seconds = max(_SHORTEST * self._seconds, min(kept, _LONGEST * self._seconds))
+        return int(seconds * members / self._step_seconds)
+
+    def _stop(self, units: float, members: int) -> int:
         """Return the step at which the epoch ends: where little has to be kept, if one is near."""
         at, last = self._at.step, int(self._steps[-1])
-        steps = max(1, round(units / self._setup.particles))
+        steps = max(1, round(units / self._setup.particles), self._least_steps(members))
         end = at + steps
         if end + steps // 4 >= last:
             return last
@@ -158,16 +177,16 @@ class ReplicaJob:
 
 def step_alone(store: Store, task: Task, tick: Tick) -> Payload:
     """Step a whole replica in this process, by the same epochs as a gang."""
-    job, memory, units = ReplicaJob(store, task), dict[str, Any](), None
+    job, memory, pace = ReplicaJob(store, task, seconds=_SECONDS), dict[str, Any](), Pace(_SECONDS)
 
     def heard(done: float) -> None:
         tick(job.done + done)
 
-    while (epoch := job.epoch(1, units)) is not None:
+    while (epoch := job.epoch(1, pace.units(1))) is not None:
         begun = time.perf_counter()
         answer = epoch.do(epoch.shares[0], ALONE, memory, heard)
+        pace.note(epoch.units, 1, time.perf_counter() - begun)
         job.commit([answer])
-        units = epoch.units * _SECONDS / max(time.perf_counter() - begun, 1e-6)
     return {}
 
 

@@ -70,7 +70,7 @@ def slice_positions(store: Store, config: RunConfig, replica: int, first: int, s
     for block in slice_blocks(setup.slices, setup.dimension):
         if block.first < stop and block.stop > first:
             whole = store.read(f"{block_group(replica, block)}/positions")
-            parts.append(whole[max(0, first - block.first) : stop - block.first])
+            parts.append(whole[max(0, first - block.first) : stop - block.first].astype(np.float64, copy=False))
     return np.concatenate(parts)
 
 

@@ -48,6 +48,7 @@ def leased(folder: Place, named: Place) -> Iterator[Callable[[], None]]:
     except OSError as error:
         got = f"{named}: {error.strerror or error}"
         raise InputError("DIR", "must be a place that can be written to", got, "choose another one") from error
+    fresh = False
     over, lost = threading.Event(), threading.Event()
     beat = threading.Thread(target=_beat, args=(folder, mine, over, lost), name="ipsdist-lease", daemon=True)
     beat.start()
@@ -64,12 +65,16 @@ def leased(folder: Place, named: Place) -> Iterator[Callable[[], None]]:
     try:
         yield check
         check()
+    except InputError:
+        fresh = mine.number == 1  # refused before anything was written: nothing is left
+        raise
     finally:
         over.set()
         beat.join()
         if not lost.is_set():
             with contextlib.suppress(OSError):  # it lapses by itself
-                (folder / str(mine.number)).write_whole(_Lease(mine.number, None, mine.token).content())
+                at = folder / str(mine.number)
+                at.remove() if fresh else at.write_whole(_Lease(mine.number, None, mine.token).content())
 
 
 def _taken(folder: Place, named: Place) -> _Lease:
@@ -84,12 +89,21 @@ def _taken(folder: Place, named: Place) -> _Lease:
                 raise InputError("DIR", "must not be in use", got, fix)
         mine = _Lease(1 if last is None else last.number + 1, Owner.here(), uuid.uuid4().hex)
         at = folder / str(mine.number)
-        # A store that knows no conditions may let two put it; one of them reads the other's.
-        if at.create(mine.content()) and at.read_bytes() == mine.content():
+        at.create(mine.content())
+        # What stands there counts: a put whose answer was lost, and that was tried again, says it was not the first;
+        # and a store that knows no conditions may let two put it, of which one reads the other's.
+        if _content(at) == mine.content():
             for number in _numbers(folder):
                 if number < mine.number:
                     (folder / str(number)).remove()
             return mine
+
+
+def _content(at: Place) -> bytes:
+    try:
+        return at.read_bytes()
+    except FileNotFoundError:  # the winner has already moved on
+        return b""
 
 
 def _beat(folder: Place, mine: _Lease, over: threading.Event, lost: threading.Event) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ipsdist.storage.layout import DTYPES, fill_value
+from ipsdist.storage.layout import DTYPES, checked, fill_value
 
 __all__ = ["METADATA", "ArrayLayout", "group_json", "parsed"]
 
@@ -40,6 +40,26 @@ class ArrayLayout:
     attributes: Mapping[str, Any]
     separator: str = "."
     """Between the numbers in the name of a chunk; earlier versions had a slash, and with it directories to be made."""
+
+    @classmethod
+    def new(
+        cls,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        dims: Sequence[str],
+        chunks: tuple[int, ...],
+        attributes: Mapping[str, Any],
+        compress: bool,
+    ) -> ArrayLayout:
+        """Return the layout of a new array. Raises TypeError and ValueError for what the store does not hold."""
+        checked(name)
+        if dtype not in DTYPES:
+            raise TypeError(f"the store holds numbers, not {dtype} ({name})")
+        if len(dims) != len(shape):
+            raise ValueError(f"`dims` of {name} must name {len(shape)} axes, got {tuple(dims)}")
+        plain: dict[str, Any] = json.loads(json.dumps(dict(attributes)))  # what JSON cannot hold fails here
+        return cls(shape, dtype, chunks, tuple(dims), compress, True, plain)
 
     def to_json(self) -> bytes:
         """Return the file ``zarr.json`` of the array, as Zarr itself would write it."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ipsdist.model.errors import InputError, RunError
 from ipsdist.storage.chunks import Piece, decoded, encoded, pieces
 from ipsdist.storage.damage import DamagedError
-from ipsdist.storage.layout import DTYPES, RECORDS, checked, whole_chunks
+from ipsdist.storage.layout import RECORDS, checked, whole_chunks
 from ipsdist.storage.metadata import METADATA, ArrayLayout, group_json, parsed
 from ipsdist.storage.places import Place, RemotePlace, place
 from ipsdist.storage.tree import Tree, plain, writing
@@ -50,6 +50,7 @@ class Store:
     place: Place
     _root: dict[str, Any] = field(repr=False, compare=False)
     _tree: Tree = field(repr=False, compare=False)
+    _read_only: bool = field(default=False, repr=False, compare=False)
 
     @classmethod
     def create(cls, where: str | Path | Place, attributes: Mapping[str, Any]) -> Store:
@@ -67,7 +68,7 @@ class Store:
         return cls(at, root, Tree(at))
 
     @classmethod
-    def open(cls, where: str | Path | Place, mode: Literal["r", "r+"] = "r") -> Store:  # noqa: ARG003
+    def open(cls, where: str | Path | Place, mode: Literal["r", "r+"] = "r") -> Store:
         """Open the store at a path, a URL or a `Place`, to read, or with ``"r+"`` to write too.
 
         Raises InputError when there is none, or when a newer program wrote it.
@@ -87,7 +88,7 @@ class Store:
                 f"format {version} in {at}, written by a newer ipsdist",
                 "upgrade with `pip install --upgrade ipsdist`, or choose another --out",
             )
-        return cls(at, root, Tree(at))
+        return cls(at, root, Tree(at), mode == "r")
 
     @property
     def path(self) -> Path | Place:
@@ -111,6 +112,7 @@ class Store:
 
     def set_attributes(self, **attributes: Any) -> None:
         """Add to the attributes of the root, or replace some; one process at a time."""
+        self._written()
         if _FORMAT_KEY in attributes:
             raise ValueError(f"{_FORMAT_KEY} is not an attribute to set")
         root = {**self._root, **plain(attributes)}
@@ -138,7 +140,9 @@ class Store:
         data = np.asarray(values)
         dtype = data.dtype.newbyteorder("=")
         extra = {**(attributes or {}), **({} if units is None else {"units": units})}
-        layout = _layout(name, data.shape, dtype, dims, whole_chunks(data.shape, data.itemsize), extra, compress)
+        layout = ArrayLayout.new(
+            name, data.shape, dtype, dims, whole_chunks(data.shape, data.itemsize), extra, compress
+        )
         self._describe(name, layout, fresh=False)
         self._put(name, layout, (), data)
 
@@ -160,7 +164,7 @@ class Store:
         if len(chunks) != len(shape):
             raise ValueError(f"`chunks` of {name} needs {len(shape)} entries, got {tuple(chunks)}")
         extra = {} if units is None else {"units": units}
-        layout = _layout(name, tuple(shape), np.dtype(dtype), dims, tuple(chunks), extra, compress)
+        layout = ArrayLayout.new(name, tuple(shape), np.dtype(dtype), dims, tuple(chunks), extra, compress)
         self._describe(name, layout, fresh=True)
 
     def write_region(self, name: str, start_index: int, values: npt.ArrayLike) -> None:
@@ -184,8 +188,8 @@ class Store:
     def read(self, name: str, region: slice | tuple[slice, ...] | None = None) -> npt.NDArray[Any]:
         """Read an array, or the region that one slice an axis cuts out of it.
 
-        Raises KeyError when there is no such array, RunError (`DamagedError`) when a part of it was never written or
-        is damaged: the error names the chunk, and the command that makes it again.
+        Raises `DamagedError`, a RunError, when it or a part of it is not there or is damaged: the error names the
+        file, and the command that makes it again.
         """
         layout = self._layout_of(name)
         cut = region if isinstance(region, tuple) else (() if region is None else (region,))
@@ -214,11 +218,16 @@ class Store:
         found = (self.place / checked(prefix) if prefix else self.place).names(folders=True)
         return [name for name in found if name[0] != "." and (prefix or name != RECORDS)]
 
+    def records(self, prefix: str) -> list[str]:
+        """Return the names of the records right below ``prefix``, sorted; a parent of records counts as one."""
+        return (self.place / RECORDS / checked(prefix)).names(folders=True)
+
     def commit(self, record: str, payload: Mapping[str, Any]) -> None:
         """Mark work as done: write its record, ``stage`` or ``stage/task``, with a JSON ``payload``: one atomic file.
 
         Records below it stay. One process commits a record; others may commit other ones at the same time.
         """
+        self._written()
         self._tree.commit(record, payload)
 
     def record(self, record: str) -> dict[str, Any] | None:
@@ -230,18 +239,26 @@ class Store:
 
         In a remote store they go one after the other: the one that says done first, the one that says begun last.
         """
+        self._written()
         self._tree.delete(f"{RECORDS}/{checked(prefix)}")
         self._tree.delete(prefix)
+
+    def _written(self) -> None:
+        if self._read_only:
+            raise ValueError(f"the store {self.place} was opened to be read")
 
     def _layout_of(self, name: str) -> ArrayLayout | dict[str, Any]:
         found = self._tree.described(checked(name))
         if found is None:
-            raise KeyError(f"the store {self.place} has no array {name}")
+            raise self._tree.damaged(name, f"{name}/{METADATA}", "it is not there")
         return found
 
     def _describe(self, name: str, layout: ArrayLayout, *, fresh: bool) -> None:
         """Make the array, or keep one of the same layout, which is then filled again so that no reader finds a hole."""
+        self._written()
         with writing(self.place / name, math.prod(layout.shape) * layout.dtype.itemsize):
+            if not self.place.is_local and self._tree.create(name, layout.to_json()):
+                return
             try:
                 old: object = self._tree.described(checked(name))
             except DamagedError as error:
@@ -253,6 +270,7 @@ class Store:
             self._tree.describe(name, layout.to_json())
 
     def _put(self, name: str, layout: ArrayLayout, region: tuple[slice, ...], data: npt.NDArray[Any]) -> None:
+        self._written()
         at = self.place / name
 
         def give(piece: Piece) -> None:
@@ -274,29 +292,9 @@ class Store:
 
     def _each(self, work: Callable[[Piece], None], parts: Iterable[Piece]) -> None:
         """Do the chunks one by one, which on a disk is quickest; of a remote store some at a time."""
-        parts = parts if self.place.is_local else list(parts)
-        if self.place.is_local or len(parts) < 2:  # type: ignore[arg-type]
+        if self.place.is_local:
             for part in parts:
                 work(part)
             return
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for _ in pool.map(work, parts):
-                pass
-
-
-def _layout(
-    name: str,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    dims: Sequence[str],
-    chunks: tuple[int, ...],
-    attributes: Mapping[str, Any],
-    compress: bool,
-) -> ArrayLayout:
-    """Return the layout of a new array. Raises TypeError and ValueError for what the store does not hold."""
-    checked(name)
-    if dtype not in DTYPES:
-        raise TypeError(f"the store holds numbers, not {dtype} ({name})")
-    if len(dims) != len(shape):
-        raise ValueError(f"`dims` of {name} must name {len(shape)} axes, got {tuple(dims)}")
-    return ArrayLayout(shape, dtype, chunks, tuple(dims), compress, True, plain(attributes))
+        with ThreadPoolExecutor(_AT_ONCE) as pool:  # it starts no more threads than there are chunks
+            list(pool.map(work, parts))

@@ -55,6 +55,11 @@ class Tree:
         self._above(name)
         (self.at(name) / METADATA).write_whole(content)
 
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a ``zarr.json`` where there is none, in one request; tell whether there was none."""
+        self._above(name)
+        return (self.at(name) / METADATA).create(content)
+
     def _above(self, name: str) -> None:
         parent = name.rpartition("/")[0]
         if not parent or parent in self._groups:

@@ -16,7 +16,7 @@ from ipsdist.report.reproduction_page import Drawing, Figure, Part, reproduction
 from ipsdist.runs.pipeline import Options
 from ipsdist.runs.rows import versions
 from ipsdist.runtime.progress import Progress
-from ipsdist.storage import write_whole
+from ipsdist.storage import is_url, write_whole
 from ipsdist.studies.paths import number
 from ipsdist.studies.study import Study, study
 
@@ -61,6 +61,8 @@ def reproduce(
 
     Raises InputError for unknown names, before anything is written.
     """
+    if is_url(out):
+        raise InputError("--out", "must be a directory of this machine", out, "its studies alone may be elsewhere")
     out, options = Path(out), options or Options()
     chosen = _chosen(only)
     target = Path(page) if page is not None else _default_page(out)
@@ -145,7 +147,7 @@ def _number(asked: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], done: S
 
 def _drawing(asked: Mapping[str, Any], done: Study) -> Drawing:
     """Return a figure of the study, or of its first run that fits; None for its file where there is none."""
-    folder = done.out
+    folder = Path(str(done.out))
     if "run" in asked:
         fits = [r for r in done.rows if r["status"] == "done" and all(r.get(k) == v for k, v in asked["run"].items())]
         folder = done.out / "runs" / fits[0]["run"] / "figures" if fits else folder / "none"

@@ -23,7 +23,8 @@ from ipsdist.runs.rows import versions
 from ipsdist.runs.sharing import taken_over
 from ipsdist.runtime.executor import Executor
 from ipsdist.runtime.progress import Observer, Progress
-from ipsdist.storage import locked, write_whole
+from ipsdist.storage import Place as Directory
+from ipsdist.storage import locked, place, write_whole
 from ipsdist.studies.order import Place, places, run_name
 from ipsdist.studies.paths import found
 from ipsdist.studies.series import plot_of
@@ -44,7 +45,7 @@ _PACKAGES = ("ipsdist", "numpy", "scipy", "numba", "zarr", "dask", "distributed"
 class Study:
     """What a study leaves: its directory, its table row by row, and the means over the seeds."""
 
-    out: Path
+    out: Path | Directory
     rows: list[dict[str, Any]]
     """One a run: ``run``, the keys that vary, ``seed``, ``status`` (done or failed), ``error``, what was learnt."""
     columns: list[str]
@@ -91,7 +92,7 @@ def given() -> list[tuple[str, str]]:
 
 def study(
     source: str | Path,
-    out: Path | str | None = None,
+    out: Path | Directory | str | None = None,
     *,
     seeds: Sequence[int] | int | None = None,
     sets: Sequence[str] = (),
@@ -103,7 +104,7 @@ def study(
     Parameters
     ----------
     source : name of a given study, or path of a study file (docs/studies.md).
-    out : directory of the study; ``studies/NAME`` by default. Every run has a directory of its own in ``runs``.
+    out : directory of the study, or a URL; ``studies/NAME`` by default. Every run has one of its own in ``runs``.
     seeds : in place of those of the file, or how many, from 0; more seeds add rows, and leave the others as they are.
     sets : ``section.key=value`` texts that change all runs, over ``[set]`` of the file; not keys that vary.
     options, how : `Options`, or its fields as keywords; with ``workers=2``, each does one run at a time.
@@ -115,7 +116,7 @@ def study(
     path = _path(source)
     seeds = range(seeds) if isinstance(seeds, int) else seeds
     file, base, rows = load_study(path, None if seeds is None else tuple(seeds), sets)
-    out = Path("studies") / file.name if out is None else Path(out)
+    out = place(Path("studies") / file.name if out is None else out)
     planned = _planned(base, rows)
     with options.executor() as executor:
         missing = first_missing(out)
@@ -153,27 +154,27 @@ def _planned(base: Mapping[str, Any], rows: Sequence[Row]) -> list[_Planned]:
         found.append(one)
     if len({one.name for one in found}) < len(found):
         raise InputError("vary", "must give every run a name of its own", "two of the same", "use plainer values")
-    for one, place in zip(found, places([one.config for one in found]), strict=True):
-        one.place = place
+    for one, its in zip(found, places([one.config for one in found]), strict=True):
+        one.place = its
     return found
 
 
-def _directory(out: Path) -> None:
+def _directory(out: Directory) -> None:
     """Make the directory. Raises InputError for one that belongs to something else."""
-    if out.exists() and not out.is_dir():
+    if out.is_file():
         raise InputError("--out", "must be a directory", f"{out}, which is a file", "choose another --out")
-    others = sorted(p.name for p in out.iterdir()) if out.exists() else []
-    if others and not (out / _FILE).exists() and not set(others) <= _OURS:
+    others = out.names()
+    if others and not (out / _FILE).is_file() and not set(others) <= _OURS:
         rule, fix = "must be empty or the directory of a study", "choose another --out"
         raise InputError("--out", rule, f"{out}, which holds {others[0]}", fix)
     try:
-        (out / "runs").mkdir(parents=True, exist_ok=True)
+        (out / "runs").make()
     except OSError as error:
         got = f"{out}: {(error.strerror or str(error)).lower()}"
         raise InputError("--out", "must be a directory that can be made", got, "choose another --out") from None
 
 
-def _do(planned: list[_Planned], file: StudyFile, out: Path, executor: Executor, observe: Observer) -> None:
+def _do(planned: list[_Planned], file: StudyFile, out: Directory, executor: Executor, observe: Observer) -> None:
     """Do the runs wave by wave, and read each as soon as it is there."""
     shares = dict.fromkeys(range(len(planned)), 0.0)
 
@@ -198,7 +199,7 @@ def _together(
     planned: Sequence[_Planned],
     numbers: Sequence[int],
     file: StudyFile,
-    out: Path,
+    out: Directory,
     executor: Executor,
     told: Callable[[int, float], None],
 ) -> list[int]:
@@ -222,7 +223,7 @@ def _heard(told: Callable[[int, float], None], numbers: Sequence[int], position:
     told(numbers[position], share)
 
 
-def _task(planned: Sequence[_Planned], number: int, file: StudyFile, out: Path) -> RunTask:
+def _task(planned: Sequence[_Planned], number: int, file: StudyFile, out: Directory) -> RunTask:
     one = planned[number]
     assert one.config is not None
     assert one.place is not None
@@ -230,21 +231,21 @@ def _task(planned: Sequence[_Planned], number: int, file: StudyFile, out: Path) 
     return RunTask(str(_home(out, one.name)), one.config, donors, file.figures)
 
 
-def _home(out: Path, name: str) -> Path:
-    return out.absolute() / "runs" / name
+def _home(out: Directory, name: str) -> Directory:
+    return (place(out.path.absolute()) if out.is_local else out) / "runs" / name
 
 
-def _read(one: _Planned, file: StudyFile, out: Path) -> None:
+def _read(one: _Planned, file: StudyFile, out: Directory) -> None:
     """Take from a finished run what table and plots need of it."""
     home = _home(out, one.name)
-    result = json.loads((home / "result.json").read_text(encoding="utf-8"))
+    result = json.loads((home / "result.json").read_text())
     one.cells = learnt(result, taken_over(home), file.columns)
     asked = {name for plot in file.plot for name in (plot.x, plot.y, *plot.by) if name is not None}
     one.shown = {name: found(result, name) for name in asked if name not in one.cells}
     one.shown["units"] = result["units"]
 
 
-def _finish(planned: Sequence[_Planned], file: StudyFile, out: Path) -> Study:
+def _finish(planned: Sequence[_Planned], file: StudyFile, out: Directory) -> Study:
     """Write table, figures and page."""
     varied = tuple(dict.fromkeys(name for one in planned for name in one.row.varied))
     rows = [_row(one, varied) for one in planned]
@@ -275,7 +276,7 @@ def _finish(planned: Sequence[_Planned], file: StudyFile, out: Path) -> Study:
     }  # fmt: skip
     write_whole(out / "study.json", json.dumps(whole, indent=2).encode())
     write_whole(out / "study.html", study_page(whole, rows, drawn).encode())
-    return Study(out, rows, columns, summary, rates, tuple(notes), varied)
+    return Study(out.given, rows, columns, summary, rates, tuple(notes), varied)
 
 
 def _row(one: _Planned, varied: Sequence[str]) -> dict[str, Any]:

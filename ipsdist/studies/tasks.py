@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
 from ipsdist.runs import pipeline
 from ipsdist.runtime.progress import Progress
+from ipsdist.storage import place
 
 __all__ = ["RunTask", "do_run"]
 
 _STAGES = ("particles", "densities", "equations", "kernel", "report")
-_WAIT_SECONDS = 30
-"""For the lock of a directory: a worker whose driver was killed needs a moment to notice."""
+_WAIT_SECONDS = 45
+"""For the lock of a directory: a worker whose driver was killed needs a moment to notice, a lease one to lapse."""
 _IN_USE = "must not be in use"
 
 
@@ -38,12 +38,12 @@ def do_run(task: RunTask, tick: Callable[[float], None]) -> str | None:
         share = progress.done / progress.total if progress.total else 1.0
         tick((_STAGES.index(progress.stage) + share) / len(_STAGES))
 
-    donors = tuple(Path(donor) for donor in task.donors)
+    donors = tuple(place(donor) for donor in task.donors)
     options = pipeline.Options(observe=observe, draw=task.draw, donors=donors)
     begun = time.monotonic()
     while True:
         try:
-            pipeline.run(task.config, Path(task.out), options)
+            pipeline.run(task.config, place(task.out), options)
         except InputError as error:
             if _IN_USE not in str(error) or time.monotonic() - begun > _WAIT_SECONDS:
                 return _line(error)

@@ -1,32 +1,38 @@
-"""The same bits for any number of workers, chunk size, BLAS threads, and after a kill."""
+"""The same bits for any number of workers, gangs, chunk size, BLAS threads, precision, and after a kill."""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import dask
+import distributed
 import numpy as np
 import pytest
 
 import ipsdist as ips
-from ipsdist.storage import Store
+from ipsdist.config import resolve
+from ipsdist.runs import pipeline
+from ipsdist.storage import Store, place
 from tests.runs.samples import answer, write
 
 
 def arrays(out: Path) -> dict[str, bytes]:
-    """Return every array of the store but the checkpoints, as bytes."""
+    """Return every array of the store as bytes; the particles leave no checkpoint there."""
     import zarr
 
     group = zarr.open_group(str(out / "store.zarr"), mode="r")
     return {
         name: np.asarray(node[...]).tobytes()
         for name, node in group.members(max_depth=None)
-        if isinstance(node, zarr.Array) and "checkpoint" not in name
+        if isinstance(node, zarr.Array)
     }
 
 
@@ -47,6 +53,82 @@ def test_workers_change_no_bit(undisturbed, workers):
     assert outcome.result["workers"] == workers
     assert answer(outcome.result) == result
     assert arrays(outcome.out) == expected
+
+
+def stepped(source: Path, out: Path, *sets: str, **how: Any) -> None:
+    """Step the particles of a run file in a new directory."""
+    pipeline.run(resolve(source, sets), place(out), pipeline.Options(**how), upto="particles")
+
+
+def particles_of(found: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the arrays of the particles."""
+    return {name: content for name, content in found.items() if name.startswith("particles/")}
+
+
+@pytest.fixture(scope="module")
+def threads():
+    """Return a client of five workers that are threads of this process."""
+    options = {"processes": False, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with distributed.LocalCluster(n_workers=5, **options) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+@pytest.mark.parametrize("members", [2, 3, 5])
+def test_gangs_change_no_bit(undisturbed, threads, members):
+    """Replicas that 2, 3 and 5 workers step together leave the same arrays of particles."""
+    source, folder, expected, _ = undisturbed
+    with dask.config.set({"ipsdist.gang.size": members, "ipsdist.gang.epoch": 0.05}):
+        stepped(source, folder / f"gang{members}", client=threads)
+    store = Store.open(folder / f"gang{members}" / "store.zarr")
+    assert "processors" in store.record("particles/replica-0")
+    assert particles_of(arrays(folder / f"gang{members}")) == particles_of(expected)
+
+
+def test_a_killed_member_changes_no_bit(undisturbed):
+    """A worker of a gang that is killed on the way costs an epoch and no bit."""
+    source, folder, expected, _ = undisturbed
+    children, killed = set(multiprocessing.active_children()), []
+
+    def observe(progress):
+        if progress.done > 0 and not killed:
+            killed.append(min((p for p in multiprocessing.active_children() if p not in children), key=lambda p: p.pid))
+            os.kill(killed[0].pid, signal.SIGKILL)
+
+    with dask.config.set({"ipsdist.gang.size": 2, "ipsdist.gang.epoch": 0.05}):
+        stepped(source, folder / "killed", workers=2, observe=observe)
+    assert killed
+    assert particles_of(arrays(folder / "killed")) == particles_of(expected)
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    """Return the run file of a run in float32, its folder, its outcome and its arrays."""
+    folder = tmp_path_factory.mktemp("single")
+    source = write(folder, 1)
+    outcome = ips.run(source, folder / "serial", sets=["run.precision=float32"], draw=False)
+    return source, folder, outcome, arrays(folder / "serial")
+
+
+def test_single_precision_keeps_its_bits(single, threads):
+    """Promise 2 holds for positions in float32: chunks and a gang change nothing."""
+    source, folder, _, expected = single
+    sets = ["run.precision=float32", "run.chunk=332"]
+    stepped(source, folder / "chunks", *sets)
+    assert particles_of(arrays(folder / "chunks")) == particles_of(expected)
+    with dask.config.set({"ipsdist.gang.size": 2, "ipsdist.gang.epoch": 0.05}):
+        stepped(source, folder / "gang", *sets, client=threads)
+    assert particles_of(arrays(folder / "gang")) == particles_of(expected)
+
+
+def test_single_precision_learns_the_same(single, undisturbed):
+    """Positions in float32 are kept as such, and what is learnt differs far less than its standard error."""
+    _, folder, outcome, _ = single
+    assert Store.open(folder / "serial" / "store.zarr").read("particles/replica-0/positions-0").dtype == np.float32
+    if "replicas" in undisturbed[0].read_text():
+        pytest.skip("the plane has another answer")
+    (term,), (other,) = outcome.result["terms"], undisturbed[3]["terms"]
+    assert term["name"] == other["name"]
+    assert term["coefficient"] == pytest.approx(other["coefficient"], abs=0.01 * other["standard_error"])
 
 
 @pytest.mark.parametrize("chunk", [4, 333, 10_000])

@@ -46,8 +46,9 @@ def test_a_kernel_that_predicts_nothing_is_still_an_answer(tmp_path, monkeypatch
     assert "no prediction with the learnt kernel" in (outcome.out / "report.html").read_text()
 
 
-def test_a_late_writer_of_an_old_checkpoint_does_no_harm(tmp_path):
-    """Checkpoints belong to their block: what a worker thought dead writes for an old one is not taken for new."""
+def test_a_late_writer_of_an_old_checkpoint_does_no_harm(tmp_path, monkeypatch):
+    """Checkpoints belong to their step: what a worker thought dead writes for an old one is not taken for new."""
+    monkeypatch.setattr("ipsdist.stages.replica._SECONDS", 1e-3)
     source = write(tmp_path)
     sets = ["time.horizon=0.4"]
     whole = ips.run(source, tmp_path / "whole", sets=sets, draw=False)
@@ -63,10 +64,15 @@ def test_a_late_writer_of_an_old_checkpoint_does_no_harm(tmp_path):
     with pytest.raises(Stop):
         ips.run(source, out, sets=sets, draw=False, observe=observe)
     store = Store.open(out / "store.zarr", "r+")
+    reached = store.record("particles/replica-0.epoch")["reached"]
+    assert reached["step"] > 1
     stale = np.zeros((2000, 1))
-    store.write("particles/replica-0/checkpoint-0/positions", stale, dims=("particle", "space"), compress=False)
+    for group in ("particles/replica-0/checkpoint-0", "particles/replica-0/checkpoint-1-2048"):
+        assert group != reached["group"]
+        store.write(f"{group}/positions", stale, dims=("particle", "space"), compress=False)
     resumed = ips.run(source, out, sets=sets, draw=False)
     assert answer(resumed.result) == answer(whole.result)
+    assert not any("checkpoint" in name for name in store.names("particles/replica-0"))
 
 
 def test_a_record_of_another_configuration_is_not_believed(tmp_path):

@@ -68,3 +68,30 @@ def blas_threads(task: int, tick: Tick) -> list[int]:
     import threadpoolctl
 
     return [found["num_threads"] for found in threadpoolctl.threadpool_info() if found["user_api"] == "blas"]
+
+
+def worker_name(task: int, tick: Tick) -> str:
+    """Return the name of the Dask worker that does this."""
+    import distributed
+
+    time.sleep(0.05)
+    return str(distributed.get_worker().name)
+
+
+def lack(task: str, tick: Tick) -> None:
+    """Need a package that is not here."""
+    raise ModuleNotFoundError(f"No module named {task!r}", name=task)
+
+
+def die_if(task: bool, tick: Tick) -> int:
+    """Kill the own process, or say its id."""
+    if task:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.2)
+    return os.getpid()
+
+
+def process_id(seconds: float, tick: Tick) -> int:
+    """Wait, then return the number of the own process."""
+    time.sleep(seconds)
+    return os.getpid()

@@ -13,7 +13,9 @@ import psutil
 import pytest
 
 from ipsdist.model.errors import InputError, RunError
+from ipsdist.runtime.clusters import local
 from ipsdist.runtime.dask_executor import DaskExecutor
+from ipsdist.runtime.epochs import Capacity
 from ipsdist.runtime.executor import Executor, SerialExecutor, make_executor
 from ipsdist.runtime.threads import single_threaded
 from tests.runtime import tasks
@@ -158,24 +160,6 @@ def test_a_scheduler_is_reached_by_address_and_by_file(cluster: DaskExecutor, tm
             assert collect(executor, tasks.walk, [(2, 0.0), (1, 0.0)]) == {0: 2, 1: 1}
 
 
-@pytest.mark.parametrize("place", ["tcp://127.0.0.1:9", "nothing://here", "no-such-file.json"])
-def test_a_scheduler_that_does_not_answer_is_bad_input(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line that names --scheduler, within the time-out."""
-    monkeypatch.setenv("X","1")
-    rule = "`--scheduler` must be the address or the file of a running Dask scheduler; got " + place
-    with pytest.raises(InputError, match=rule + r" \(\w+\); start one with `dask scheduler`"):
-        make_executor(scheduler=place)
-
-
-def test_a_cluster_of_other_versions_is_refused(cluster: DaskExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both lists of versions are named."""
-    monkeypatch.setattr("ipsdist.runtime.dask_executor.platform.python_version", lambda: "2.7.18")
-    with pytest.raises(
-        InputError, match=r"`client` must have the versions .*; got Python 3.* on .* and Python 2\.7, .* here"
-    ):
-        make_executor(client=cluster._client)
-
-
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
@@ -197,3 +181,61 @@ def test_local_processes_start_with_the_first_task_only() -> None:
         assert (executor.name, executor.workers) == ("local", 3)
         assert collect(executor, tasks.walk, []) == {}
         assert len(psutil.Process().children(recursive=True)) == before
+
+
+def test_a_package_that_a_worker_lacks_is_one_line(cluster: DaskExecutor) -> None:
+    """It is named, with what to do."""
+    with pytest.raises(RunError) as caught:
+        collect(cluster, tasks.lack, ["cupy"])
+    said = "a worker lacks the package cupy; install it there, then give the same command again: what was finished is"
+    assert str(caught.value).startswith(said)
+
+
+def test_a_task_that_ends_its_workers_is_tolerated_and_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that stood beside it when it killed are done again; with one death allowed, all of them are suspect."""
+    monkeypatch.setitem(local._CONFIGURATION, "distributed.scheduler.allowed-failures", 0)
+    with make_executor(workers=1) as executor:
+        run = executor.run(tasks.die_if, [False, True, False], stage="study", observe=silent, tolerate=True)
+        found = dict(run)
+        assert isinstance(found.pop(1), RunError)
+        assert {type(answer) for answer in found.values()} == {int}
+        assert len(found) == 2
+
+
+def test_capacity_is_known_before_anything_starts() -> None:
+    """One worker without a limit here; so many with an equal share of the memory there."""
+    assert SerialExecutor().capacity == Capacity(1, None)
+    with make_executor(workers=2) as executor:
+        before = executor.capacity
+        assert before.workers == 2
+        assert before.memory is not None
+        assert 0 < before.memory <= psutil.virtual_memory().total // 2
+
+
+def test_a_performance_report_needs_workers_a_place_and_is_written(cluster: DaskExecutor, tmp_path: Path) -> None:
+    """Also when the work ends badly; the dashboard is told once, and where the report is."""
+    pytest.importorskip("bokeh")
+    with pytest.raises(InputError, match="`--performance-report` is a report of Dask workers; got none of them; add"):
+        make_executor(performance_report=tmp_path / "a.html")
+    with pytest.raises(InputError, match="`--performance-report` must be a file in a directory that exists"):
+        make_executor(client=cluster._client, performance_report=tmp_path / "none" / "a.html")
+    told: list[str] = []
+    place = tmp_path / "report.html"
+    with (
+        pytest.raises(RunError, match="blew up"),
+        make_executor(client=cluster._started(), performance_report=place, tell=told.append) as executor,
+    ):
+        collect(executor, tasks.refuse, [2])
+    assert "refuse" in place.read_text() or "particles" in place.read_text()
+    assert told == [f"dashboard {cluster.dashboard}", f"performance report {place}"]
+
+
+def test_every_worker_elsewhere_is_asked_once(cluster: DaskExecutor) -> None:
+    """Local ones are not; an error of one is its answer."""
+    assert cluster.everywhere(os.getpid) == {}
+    with make_executor(client=cluster._started()) as executor:
+        answers = executor.everywhere(os.getpid)
+        assert len(answers) == len(set(answers.values())) == 2
+        assert all(name.startswith("worker tcp://127.0.0.1:") for name in answers)
+        failed = executor.everywhere(int, "x")
+        assert {type(error) for error in failed.values()} == {ValueError}

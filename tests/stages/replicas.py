@@ -45,6 +45,11 @@ def task_of(store: Store, config: RunConfig, replica: int = 0) -> Task:
     return list(PARTICLES.tasks(config, setup, str(store.path), FINGERPRINT))[replica]
 
 
+def job_of(store: Store, config: RunConfig, replica: int = 0) -> ReplicaJob:
+    """Return the job of a replica whose epochs are as long as is asked for, however quick."""
+    return ReplicaJob(store, task_of(store, config, replica))
+
+
 def alone(path: Path, config: RunConfig) -> dict[str, bytes]:
     """Return what one process leaves."""
     store = Store.create(path, {"setup": prepare(config, Inputs()).to_json()})
@@ -67,7 +72,7 @@ def drive(store: Store, config: RunConfig, plan: Any, replica: int = 0) -> Repli
     Fates: "" commits; "lost" throws the answers away, and the gang; "fails" has a member fail on the way;
     "killed" forgets the driver before the commit, "late" after it.
     """
-    job, memories, size = ReplicaJob(store, task_of(store, config, replica)), {}, 0
+    job, memories, size = job_of(store, config, replica), {}, 0
     for members, units, fate in itertools.cycle(plan):
         if members != size:
             memories, size = {rank: {} for rank in range(members)}, members
@@ -93,5 +98,5 @@ def drive(store: Store, config: RunConfig, plan: Any, replica: int = 0) -> Repli
         if fate == "lost":
             size = 0
         if fate in ("killed", "late"):
-            job, size = ReplicaJob(store, task_of(store, config, replica)), 0
+            job, size = job_of(store, config, replica), 0
     raise AssertionError

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ipsdist.model.errors import RunError
 from ipsdist.stages.blocks import block_record, slice_blocks
 from ipsdist.stages.replica import ReplicaJob
-from tests.stages.replicas import alone, begun, configured, contents, drive, task_of
+from tests.stages.replicas import alone, begun, configured, contents, drive, job_of, task_of
 
 LABELS = "data.labelled=false", "data.labelled=true"
 SHORT = "time.horizon=0.06", "system.replicas=1"
@@ -35,7 +35,7 @@ def _expected(kind, labels, folder):
 
 @pytest.mark.parametrize("labels", LABELS)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=st.lists(st.tuples(st.integers(1, 5), st.integers(1, 60), FATES), min_size=1, max_size=6))
 def test_epochs_change_no_bit(kind, labels, plan, tmp_path_factory):
     """Gangs that change their size, die, lose their driver, with any epochs, leave the arrays of one process."""
@@ -53,7 +53,7 @@ def test_the_mesh_does_grow(tmp_path):
     dimension, sets = KINDS["spread"]
     config = configured(tmp_path, dimension, *sets)
     store = begun(tmp_path / "store.zarr", config)
-    drive(store, config, [(1, None, "")])
+    drive(store, config, [(1, 120_000, "")])
     count = store.read("particles/replica-0/block-0/count")
     assert (count[0] > 0).sum() < 0.7 * (count[-1] > 0).sum()
 
@@ -77,7 +77,7 @@ def test_initial_positions_from_a_file(tmp_path):
     sets = f"initial.file={tmp_path / 'x.npy'}", *SHORT, "time.positions_at=[0.0]"
     store = begun(tmp_path / "store.zarr", config)
     store.write(INPUT_INITIAL, x, dims=("particle", "space"), compress=False)
-    drive(store, configured(tmp_path, 1, *sets), [(3, None, "")])
+    drive(store, configured(tmp_path, 1, *sets), [(3, 120_000, "")])
     np.testing.assert_array_equal(store.read("particles/replica-0/positions-0"), x)
 
 
@@ -85,7 +85,7 @@ def test_an_epoch_of_a_step_is_committed(tmp_path):
     """However few units are asked for, an epoch goes on by a step; what is committed is there for another driver."""
     config = configured(tmp_path, 1, *SHORT, "time.positions_at=[]")
     store = begun(tmp_path / "store.zarr", config)
-    job = ReplicaJob(store, task_of(store, config))
+    job = job_of(store, config)
     assert job.done == 0
     epoch = job.epoch(1, 1.0)
     assert epoch.units == 2000
@@ -93,7 +93,7 @@ def test_an_epoch_of_a_step_is_committed(tmp_path):
 
     job.commit([epoch.do(epoch.shares[0], ALONE, {}, lambda units: None)])
     assert job.done == 2000
-    assert ReplicaJob(store, task_of(store, config)).done == 2000
+    assert job_of(store, config).done == 2000
     assert [n for n in store.names("particles/replica-0") if n.startswith("checkpoint")] == ["checkpoint-1-2000"]
 
 
@@ -101,18 +101,33 @@ def test_epochs_end_where_little_is_kept(tmp_path):
     """An epoch that could end at the first slice of a block, or at a slice, does; a stub at the end is taken along."""
     config = configured(tmp_path, 1, "time.horizon=0.2", "time.observe_every=2", "time.positions_at=[]")
     store = begun(tmp_path / "store.zarr", config)
-    job = ReplicaJob(store, task_of(store, config))
+    job = job_of(store, config)
     ends = {steps: job.epoch(2, 2000.0 * steps).shares[0].step for steps in (1, 3, 9, 131, 150, 170, 500)}
     assert ends == {1: 1, 3: 2, 9: 8, 131: 128, 150: 128, 170: 200, 500: 200}
     arrays = {steps: job.epoch(2, 2000.0 * steps).shares[0].arrays for steps in (1, 9, 131)}
     assert arrays == {1: ("positions", "positions_last"), 9: ("positions", "positions_earlier"), 131: ("positions",)}
 
 
+@pytest.mark.parametrize(
+    ("stepping", "saving", "least"), [(0.02, 0.0, 200), (2.0, 0.0, 2), (1.0, 1.0, 9), (1.0, 50.0, 120)]
+)
+def test_epochs_are_worth_their_checkpoint(tmp_path, stepping, saving, least):
+    """Whatever the driver believes, an epoch is not much shorter than wished, and saving takes a tenth of it."""
+    config = configured(tmp_path, 1, "time.horizon=1.0", "time.observe_every=1000", "time.positions_at=[]")
+    store = begun(tmp_path / "store.zarr", config)
+    job = ReplicaJob(store, task_of(store, config), seconds=10.0)
+    job.epoch(2, 2000.0)
+    answer = {"step": 1, "lower": [0], "shape": [5], "stepping_seconds": stepping, "saving_seconds": saving}
+    cost = {"cpu_seconds": 0.0, "peak_bytes": 0, "process": 0, "processor": ""}
+    job.commit([{**answer, **cost}] * 2)
+    assert job.epoch(2, 1.0).shares[0].step == 1 + least
+
+
 def test_checkpoints_of_other_gangs_are_read_and_go(tmp_path):
     """A checkpoint of two members is read by five; when the end is committed none is left."""
     config = configured(tmp_path, 1, *SHORT, "time.positions_at=[]")
     store = begun(tmp_path / "store.zarr", config)
-    drive(store, config, [(2, 14000, ""), (5, 18000, ""), (1, None, "")])
+    drive(store, config, [(2, 14000, ""), (5, 18000, ""), (1, 120_000, "")])
     assert sorted(n for n in store.names("particles/replica-0") if "checkpoint" in n) == []
 
 
@@ -126,7 +141,7 @@ def test_an_old_half_done_run_starts_again(tmp_path):
     block = slice_blocks(101, 1)[0]
     store.write("particles/replica-0/block-0/count", np.zeros((64, 5)), dims=("slice", "x"))
     store.commit(block_record(0, block), {"fingerprint": "f", "spacing": 1.0, "lower": [0], "shape": [5]})
-    drive(store, config, [(2, None, "")])
+    drive(store, config, [(2, 120_000, "")])
     assert contents(store) == alone(tmp_path / "alone", config)
 
 
@@ -134,9 +149,9 @@ def test_members_who_disagree_are_refused(tmp_path):
     """Members that answer with another step or mesh end the run: exact sums cannot differ."""
     config = configured(tmp_path, 1, *SHORT, "time.positions_at=[]")
     store = begun(tmp_path / "store.zarr", config)
-    job = ReplicaJob(store, task_of(store, config))
+    job = job_of(store, config)
     step = job.epoch(2, 2000.0).shares[0].step
-    answer = {"step": step, "lower": [0], "shape": [5]}
+    answer = {"step": step, "lower": [0], "shape": [5], "stepping_seconds": 1.0, "saving_seconds": 0.0}
     with pytest.raises(RunError, match=r"the members of a gang disagree on step and mesh \(.*\); this should be repor"):
         job.commit([answer, {**answer, "shape": [6]}])
 
@@ -147,7 +162,7 @@ def test_a_stage_begun_anew_stops_a_late_member(tmp_path):
 
     config = configured(tmp_path, 1, *SHORT, "time.positions_at=[]")
     store = begun(tmp_path / "store.zarr", config)
-    epoch = ReplicaJob(store, task_of(store, config)).epoch(1, None)
+    epoch = job_of(store, config).epoch(1, None)
     store.discard("particles")
     store.commit("particles/begun", {"fingerprint": "another"})
     with pytest.raises(RunError, match="the particles of this run have been begun anew by another command"):

@@ -103,5 +103,7 @@ def _scheme(found: str, shown: str) -> str:
 
 
 async def _connected(found: str, security: dict[str, Any]) -> None:
-    comm = await connect(found, timeout=setting("connect-timeout"), **security)
-    await comm.close()
+    # Its own time-out does not end a connection that was accepted by something that never says a word.
+    seconds = setting("connect-timeout")
+    comm = await asyncio.wait_for(connect(found, timeout=seconds, **security), seconds + 1.0)
+    comm.abort()

@@ -13,7 +13,16 @@ import dask
 import distributed
 
 from ipsdist.runtime.clusters import Tell
-from ipsdist.runtime.clusters.starting import SCHEDULER, WORKER, first_worker, module, size_of, starting
+from ipsdist.runtime.clusters.starting import (
+    QUIET,
+    SCHEDULER,
+    WORKER,
+    LeaveInterruptsToTheDriver,
+    first_worker,
+    module,
+    size_of,
+    starting,
+)
 from ipsdist.runtime.settings import cluster_arguments, setting
 
 __all__ = ["cuda"]
@@ -32,9 +41,10 @@ def cuda(workers: int | None, tell: Tell) -> Iterator[distributed.Client]:
     }
     if size is not None:
         arguments["n_workers"] = size.maximum
-    with dask.config.set({**SCHEDULER, **WORKER}), starting("cuda"):
+    with dask.config.set({**SCHEDULER, **WORKER, **QUIET}), starting("cuda"):
         cluster = dask_cuda.LocalCUDACluster(**arguments)
     with cluster, distributed.Client(cluster, set_as_default=False) as client:
+        client.register_plugin(LeaveInterruptsToTheDriver())
         fix = "see ipsdist.cluster.cuda in docs/cluster-settings.md"
         first_worker(client, "--cluster", setting("cluster.cuda.wait"), tell, fix=fix)
         yield client

@@ -15,7 +15,7 @@ from ipsdist.model.errors import InputError
 
 __all__ = ["certificates", "speaks_tls"]
 
-_SECONDS = 3.0
+_SECONDS = 2.0
 _PLAIN = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 from collections.abc import Iterator
 
 import dask
@@ -15,12 +14,20 @@ from dask.system import CPU_COUNT
 
 from ipsdist.model.errors import RunError
 from ipsdist.runtime.clusters import Tell
-from ipsdist.runtime.clusters.starting import SCHEDULER, WORKER, Size, size_of
+from ipsdist.runtime.clusters.starting import (
+    QUIET,
+    SCHEDULER,
+    WORKER,
+    LeaveInterruptsToTheDriver,
+    Size,
+    size_of,
+    starting,
+)
 from ipsdist.runtime.settings import cluster_arguments, setting
 
 __all__ = ["local", "local_memory", "local_size"]
 
-_CONFIGURATION = {"distributed.worker.multiprocessing-method": "spawn", **SCHEDULER, **WORKER}
+_CONFIGURATION = {"distributed.worker.multiprocessing-method": "spawn", **SCHEDULER, **WORKER, **QUIET}
 
 
 def local_size(workers: int | None) -> Size:
@@ -47,24 +54,16 @@ def local(workers: int | None, tell: Tell) -> Iterator[distributed.Client]:  # n
         "memory_limit": local_memory(size.maximum),
         "silence_logs": logging.CRITICAL,
     }
+    given = cluster_arguments("local")
     try:
-        with dask.config.set(_CONFIGURATION):
-            cluster = distributed.LocalCluster(**{**options, **cluster_arguments("local")})
-    except (RuntimeError, OSError, TypeError, ValueError) as error:
+        with dask.config.set(_CONFIGURATION), starting("local") if given else contextlib.nullcontext():
+            cluster = distributed.LocalCluster(**{**options, **given})
+    except (RuntimeError, OSError) as error:
         # Spawned processes import the main module anew, and a script without that guard would start over in each.
         guard = "a script that asks for workers must do so under `if __name__ == '__main__':`"
         raise RunError(f"the worker processes did not start ({error}); {guard}") from error
     with cluster, distributed.Client(cluster, set_as_default=False) as client:
-        client.register_plugin(_LeaveInterruptsToTheDriver())
+        client.register_plugin(LeaveInterruptsToTheDriver())
         if size.adaptive:
             cluster.adapt(minimum=max(1, size.minimum), maximum=size.maximum)
         yield client
-
-
-class _LeaveInterruptsToTheDriver(distributed.WorkerPlugin):
-    """A Ctrl-C reaches every process of the terminal; workers that died of it would be started anew while closing."""
-
-    name = "ipsdist-interrupts"
-
-    def setup(self, worker: distributed.Worker) -> None:  # noqa: ARG002
-        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from ipsdist.model.errors import InputError
 from ipsdist.runtime.clusters import Tell
 from ipsdist.runtime.settings import ADAPTIVE, setting
 
-__all__ = ["SCHEDULER", "WORKER", "Size", "first_worker", "module", "size_of", "starting", "variables"]
+__all__ = [
+    "QUIET", "SCHEDULER", "WORKER", "LeaveInterruptsToTheDriver", "Size", "first_worker", "module", "size_of", "starting", "variables",
+]  # fmt: skip
 
 SCHEDULER = {
     # One death more, and the task is given up.
@@ -31,6 +34,8 @@ WORKER = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
 }
+QUIET = {"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical"}
+"""Processes that this one starts have nothing to say on its terminal: what matters is raised."""
 _TOLD_AFTER = 2.0
 _LOOK_EVERY = 2.0
 _REST_SECONDS = 10.0
@@ -88,11 +93,12 @@ def starting(cluster: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        reason: BaseException = error
+        while reason.__cause__ is not None:  # a class of Dask says "failed to start" of whatever happened
+            reason = reason.__cause__
+        got = f"{cluster}: {type(reason).__name__}: {' '.join(str(reason).split())}"
         fix = f"see ipsdist.cluster.{cluster} in docs/cluster-settings.md"
-        raise InputError(
-            "--cluster", "must be a cluster that starts", f"{cluster}: {type(error).__name__}: {said}", fix
-        ) from error
+        raise InputError("--cluster", "must be a cluster that starts", got, fix) from error
 
 
 def first_worker(
@@ -133,3 +139,13 @@ def variables(configuration: Mapping[str, Any] = WORKER) -> dict[str, str]:
     return {
         "DASK_" + key.upper().replace(".", "__").replace("-", "_"): str(value) for key, value in configuration.items()
     }
+
+
+class LeaveInterruptsToTheDriver(distributed.WorkerPlugin):
+    """A Ctrl-C reaches every process of the terminal; workers that died of it would be started anew while closing."""
+
+    name = "ipsdist-interrupts"
+
+    def setup(self, worker: distributed.Worker) -> None:  # noqa: ARG002
+        """Let a worker ignore it."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

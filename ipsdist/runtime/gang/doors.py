@@ -22,11 +22,12 @@ from ipsdist.runtime.gang.links import BrokenError, Link
 from ipsdist.runtime.gang.places import Address, contexts, listen
 from ipsdist.runtime.gang.sockets import SocketLink
 
-__all__ = ["Door", "Pass", "Seat", "door", "others_busy"]
+__all__ = ["Door", "Pass", "Seat", "busy", "door", "taken"]
 
 _LOOK_SECONDS = 0.5
 _STRANGERS = 64
 """Callers that may be proving themselves at the same time."""
+_PROOF_SECONDS = 5.0
 _RETRY_SECONDS = 0.2
 
 _DOORS: dict[str, Door] = {}
@@ -41,6 +42,8 @@ class Pass:
     secret: bytes = field(repr=False)
     timeout: float
     """Seconds of silence after which a member that is waited for is lost."""
+    driver: str
+    """Who drives the gang: a driver has one at a time."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Door:
         """Open it for a Dask worker, for as long as ``held`` says so. Raises OSError when no port can be opened."""
         self.name = uuid.uuid4().hex
         self.place = worker.address
+        self.driver = entry.driver
         self.memory: dict[str, Any] = {}
         self._entry = entry
         self._held = held
@@ -188,7 +192,7 @@ class Door:
                     purpose=purpose,
                     ranks=(self._seat.rank, rank),
                     tls=self._calls,
-                    timeout=max(end - time.monotonic(), 0.01),
+                    timeout=min(max(end - time.monotonic(), 0.01), _PROOF_SECONDS),
                 )
             except OSError as error:
                 # A port that nobody listens on is a member that has gone; a road that is down may come back.
@@ -214,19 +218,20 @@ class Door:
         self.close()
 
     def _hear(self, port: socket.socket) -> None:
+        # Callers beyond the limit wait in the port's own queue.
+        if not self._strangers.acquire(timeout=_LOOK_SECONDS):
+            return
         try:
             connection = port.accept()[0]
         except OSError:
-            return
-        if not self._strangers.acquire(blocking=False):
-            connection.close()
+            self._strangers.release()
             return
         threading.Thread(target=self._admit, args=(connection,), name="ipsdist-gang-caller", daemon=True).start()
 
     def _admit(self, connection: socket.socket) -> None:
         """Let a caller prove itself; keep its connection when it joins."""
         try:
-            connection.settimeout(min(10.0, self._entry.timeout))
+            connection.settimeout(min(_PROOF_SECONDS, self._entry.timeout))
             connection, purpose, rank = welcome(connection, secret=self._entry.secret, tls=self._hears)
             if purpose == JOIN:
                 self._keep(rank, self._link_over(connection, rank))
@@ -246,6 +251,15 @@ def door(name: str) -> Door:
     return found
 
 
-def others_busy(place: str) -> bool:
-    """Tell whether a member still works for a gang on the worker at an address."""
-    return any(found.place == place for found in list(_BUSY))
+def taken(place: str, driver: str) -> bool:
+    """Tell whether another driver's gang has a door on the worker at an address; close what this driver had there."""
+    found = [one for one in {*_DOORS.values(), *_BUSY} if one.place == place]
+    for one in found:
+        if one.driver == driver:
+            one.close()
+    return any(one.driver != driver for one in found)
+
+
+def busy(place: str) -> bool:
+    """Tell whether a member still works on the worker at an address, for a gang that has ended or not."""
+    return any(one.place == place for one in list(_BUSY))

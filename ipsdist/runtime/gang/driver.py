@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
+import pickle
 import queue
 import time
 import uuid
@@ -18,7 +20,8 @@ from distributed.scheduler import KilledWorker, NoValidWorkerError
 
 from ipsdist.model.errors import RunError
 from ipsdist.runtime.epochs import Epoch, Job
-from ipsdist.runtime.gang.forming import Asking, Crew, Former
+from ipsdist.runtime.gang.asking import AGAIN, LOOK_SECONDS, Asking, check_scheduler, fetch, of_scheduler
+from ipsdist.runtime.gang.forming import Crew, Former
 from ipsdist.runtime.gang.links import BrokenError
 from ipsdist.runtime.gang.member import Answer, Lost, Report, do_share
 from ipsdist.runtime.gang.pace import Pace
@@ -26,15 +29,14 @@ from ipsdist.runtime.settings import setting
 
 __all__ = ["drive"]
 
+_log = logging.getLogger(__name__)
 Event = tuple[int, int, Any] | distributed.Future[Any]
 """(epoch, rank, what) from a member (see ``Report``), or a share that has ended."""
 
-_LOOK_SECONDS = 1.0
 _WAIT_SECONDS = 0.25
 _SETTLE_SECONDS = 2.0
 _TICK_SECONDS = 0.25
 _TICKS_PER_SECOND = 100
-_AGAIN = "give the same command again: what was finished is kept"
 _LOST = (KilledWorker, NoValidWorkerError, concurrent.futures.CancelledError, asyncio.CancelledError)
 
 
@@ -43,13 +45,7 @@ def drive(client: distributed.Client, job: Job, *, stage: str, observe: Callable
 
     Raises what a member's function raises of its own, and RunError when no gang lasts for an epoch, again and again.
     """
-    asking = Asking(
-        resources=setting("resources"),
-        priority=setting("priority"),
-        timeout=setting("gang.timeout"),
-        grace=setting("connect-timeout"),
-        workerless=setting("workerless-timeout"),
-    )
+    asking = Asking.configured()
     pace = Pace(setting("gang.epoch"))
     driver = _Driver(client, asking, stage, observe)
     former = Former(client, asking, job, stage)
@@ -66,10 +62,13 @@ def drive(client: distributed.Client, job: Job, *, stage: str, observe: Callable
             try:
                 answers = driver.do(crew, epoch, job.done)
             except BrokenError as error:
+                check_scheduler(client)
                 failures += 1
-                if failures >= setting("gang.attempts"):
+                _log.info("an epoch of %s is done again: %s", stage, error)
+                if failures >= asking.attempts:
                     raise RunError(_gave_up(stage, failures, str(error))) from error
                 crew = None
+                observe(job.done)
                 continue
             pace.note(epoch.units, crew.size, time.monotonic() - began)
             failures = 0
@@ -107,7 +106,7 @@ class _Driver:
         futures: list[Any] = []
         try:
             for worker, share, seat in zip(crew.workers, epoch.shares, crew.seats, strict=True):
-                given = (epoch.do, share, seat, report)
+                given = (pickle.dumps((epoch.do, share)), seat, report)
                 futures.append(self._asking.submit(self._client, worker, f"{self._stage}-gang", do_share, *given))
             for future in futures:
                 future.add_done_callback(self._events.put)
@@ -127,8 +126,10 @@ class _Driver:
             with contextlib.suppress(queue.Empty):
                 event = self._events.get(timeout=_WAIT_SECONDS)
                 if not isinstance(event, tuple):
-                    waiting.discard(event.key)
-                    self._check(event, futures)
+                    # Those of earlier epochs are heard of when they are cancelled.
+                    if event.key in waiting:
+                        waiting.remove(event.key)
+                        self._check(event, futures)
                 elif event[0] == self._epochs:
                     silent.discard(event[1])
                     if isinstance(event[2], str):
@@ -138,7 +139,7 @@ class _Driver:
                         said[event[1]] = event[2]
                         self._observe(done + min(sum(said), units))
             now = time.monotonic()
-            if now - looked >= _LOOK_SECONDS:
+            if now - looked >= LOOK_SECONDS:
                 looked = now
                 self._look(crew)
                 if silent and now - began >= self._asking.timeout:
@@ -147,12 +148,8 @@ class _Driver:
 
     def _look(self, crew: Crew) -> None:
         """Raise when a worker of the crew has left, or the scheduler has."""
-        if self._client.status != "running":
-            raise RunError(f"lost the connection to the Dask scheduler; {_AGAIN}")
-        try:
+        with of_scheduler(self._client):
             there = self._client.nthreads(workers=list(crew.workers))
-        except (OSError, TimeoutError) as error:
-            raise RunError(f"lost the connection to the Dask scheduler; {_AGAIN}") from error
         for worker in crew.workers:
             if worker not in there:
                 raise BrokenError(f"the worker at {worker} left")
@@ -170,7 +167,10 @@ class _Driver:
     def _settle(self, futures: list[Any]) -> None:
         """Give the others a moment, and raise the error of one's own that a member may have broken the gang with."""
         end = time.monotonic() + _SETTLE_SECONDS
-        while time.monotonic() < end and any(future.status == "pending" for future in futures):
+        while time.monotonic() < end:
+            found = {future.status for future in futures}
+            if "error" in found or "pending" not in found:
+                break
             time.sleep(0.02)
         for future in futures:
             if future.status == "error":
@@ -180,19 +180,18 @@ class _Driver:
 
     def _answers(self, crew: Crew, futures: list[Any]) -> list[Any]:
         """Fetch the answers, which may vanish with their worker even now."""
-        loop: Any = self._client.loop
-        fetched = asyncio.run_coroutine_threadsafe(self._client.gather(futures, asynchronous=True), loop.asyncio_loop)
+        fetched = fetch(self._client, futures)
         while True:
             try:
-                found: list[Answer | Lost] = fetched.result(timeout=_LOOK_SECONDS)
+                found: list[Answer | Lost] = fetched.result(timeout=LOOK_SECONDS)
                 break
-            except concurrent.futures.TimeoutError:
+            except TimeoutError:
                 try:
                     self._look(crew)
                 except BaseException:
                     fetched.cancel()
                     raise
-            except _LOST as error:
+            except (*_LOST, OSError) as error:
                 raise BrokenError(f"an answer was lost ({type(error).__name__})") from error
         for answer in found:
             if isinstance(answer, Lost):
@@ -202,4 +201,4 @@ class _Driver:
 
 def _gave_up(stage: str, failures: int, why: str) -> str:
     times = "once" if failures == 1 else f"{failures} times in a row"
-    return f"the gang of {stage} failed {times}, the last time because {why}; {_AGAIN}"
+    return f"the gang of {stage} failed {times}, the last time because {why}; {AGAIN}"

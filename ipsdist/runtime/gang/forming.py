@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import random
 import secrets
 import threading
 import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,42 +18,12 @@ import distributed
 
 from ipsdist.model.errors import RunError
 from ipsdist.runtime.epochs import Job
+from ipsdist.runtime.gang.asking import AGAIN, LOOK_SECONDS, Asking, check_scheduler, fetch, of_scheduler
 from ipsdist.runtime.gang.doors import Pass, Seat
-from ipsdist.runtime.gang.member import Lost, open_door
-from ipsdist.runtime.gang.places import Address
+from ipsdist.runtime.gang.member import Lost, Opened, open_door
 from ipsdist.runtime.gang.reduction import partners
 
-__all__ = ["Asking", "Crew", "Former"]
-
-_LOOK_SECONDS = 1.0
-_AGAIN = "give the same command again: what was finished is kept"
-
-
-@dataclass(frozen=True)
-class Asking:
-    """How every task of a gang is put to Dask, and how long is waited for what."""
-
-    resources: Mapping[str, float]
-    priority: int
-    timeout: float
-    """Seconds of silence of a member that is waited for."""
-    grace: float
-    """Seconds in which a worker takes a task, if it is not busy."""
-    workerless: float
-    """Seconds without enough workers."""
-
-    def submit(self, client: distributed.Client, worker: str, name: str, function: Any, *given: Any) -> Any:
-        """Pin a task to a worker, before whatever else waits there; return its future."""
-        return client.submit(
-            function,
-            *given,
-            key=f"{name}-{uuid.uuid4().hex}",
-            workers=[worker],
-            allow_other_workers=False,
-            pure=False,
-            priority=self.priority + 1,
-            resources=dict(self.resources) or None,
-        )
+__all__ = ["Crew", "Former"]
 
 
 @dataclass(frozen=True)
@@ -77,9 +48,10 @@ class Former:
         self._asking = asking
         self._job = job
         self._name = f"{stage}-door"
-        self._doors: dict[str, Any] = {}
-        self._found: dict[str, tuple[str, Address] | Lost] = {}
-        self._entry = Pass(b"", asking.timeout)
+        self._asked: dict[str, Any] = {}
+        self._doors: dict[str, Opened] = {}
+        self._refused: dict[str, Lost] = {}
+        self._entry = Pass(b"", asking.timeout, client.id)
         self._answered = threading.Event()
         self._looked = 0.0
 
@@ -88,103 +60,129 @@ class Former:
 
         Raises RunError when there have not been so many for the time that is set.
         """
-        self.end()
-        self._entry = Pass(secrets.token_bytes(32), self._asking.timeout)
+        self._begin()
         began = enough = time.monotonic()
         while True:
             self._answered.clear()
-            listed = self._look()
-            ready = self._ready()
+            self._look(ask=True)
+            self._hear()
             now = time.monotonic()
-            if len(listed) >= self._job.fewest:
+            present = len(self._asked) - sum(not lost.taken for lost in self._refused.values())
+            if present >= self._job.fewest:
                 enough = now
-            waited = now - began >= self._asking.grace
-            if len(ready) >= max(self._job.fewest, 1 if waited else min(self._job.members, len(listed))):
-                return self._crew(ready[: self._job.members])
+            late = now - began >= self._asking.grace
+            if len(self._doors) >= max(1, self._job.fewest, 0 if late else min(self._job.members, present)):
+                return self._crew([*self._doors][: self._job.members])
             if now - enough >= self._asking.workerless:
-                raise RunError(self._too_few(len(listed)))
+                raise RunError(self._too_few(present))
+            if late and any(lost.taken for lost in self._refused.values()):
+                # Another driver holds workers that this one waits for, and may itself wait for those held here.
+                self.end()
+                time.sleep(random.uniform(0.5, 1.5) * LOOK_SECONDS)
+                self._begin()
+                began = time.monotonic()
             self._answered.wait(0.25)
 
     def better(self, crew: Crew) -> bool:
         """Tell, at most once a second, whether a gang formed now would have another size."""
-        if time.monotonic() - self._looked < _LOOK_SECONDS:
+        if time.monotonic() - self._looked < LOOK_SECONDS:
             return False
-        listed = self._look()
-        return not set(crew.workers) <= set(listed) or min(len(self._ready()), self._job.members) > crew.size
+        short = crew.size < self._job.members
+        self._look(ask=short)
+        self._hear()
+        return not set(crew.workers) <= set(self._asked) or (short and len(self._doors) > crew.size)
 
     def end(self) -> None:
         """Let all doors go: the members' means are given back."""
-        held = list(self._doors.values())
+        held = list(self._asked.values())
+        self._asked.clear()
         self._doors.clear()
-        self._found.clear()
-        self._looked = 0.0
+        self._refused.clear()
         if held:
             # A client that lost its scheduler holds nothing any more.
             with contextlib.suppress(Exception):
                 self._client.cancel(held, force=True)
 
-    def _look(self) -> list[str]:
-        """Return the workers that may take part, and ask those that are new."""
-        if self._looked and time.monotonic() - self._looked < _LOOK_SECONDS:
-            return [name for name in self._doors if not isinstance(self._found.get(name), Lost)]
+    def _begin(self) -> None:
+        self.end()
+        self._entry = Pass(secrets.token_bytes(32), self._asking.timeout, self._client.id)
+        self._looked = 0.0
+
+    def _look(self, ask: bool) -> None:
+        """Once a second: forget workers that have left, and ask those that are new, or that were taken."""
+        check_scheduler(self._client)
+        if self._looked and time.monotonic() - self._looked < LOOK_SECONDS:
+            return
         self._looked = time.monotonic()
         there = set(_fit(self._client, self._asking.resources))
-        self._forget(name for name in list(self._doors) if name not in there or self._doors[name].status in _ENDED)
-        for name in sorted(there - set(self._doors)):
+        taken = {name for name, lost in self._refused.items() if lost.taken}
+        self._forget(
+            name
+            for name, future in list(self._asked.items())
+            if name not in there or name in taken or future.status in {"cancelled", "lost"}
+        )
+        for name in sorted(there - set(self._asked)) if ask else ():
             future = self._asking.submit(self._client, name, self._name, open_door, self._entry)
             future.add_done_callback(lambda _: self._answered.set())
-            self._doors[name] = future
-        return [name for name in self._doors if not isinstance(self._found.get(name), Lost)]
+            self._asked[name] = future
 
     def _forget(self, names: Iterable[str]) -> None:
         for name in names:
-            future = self._doors.pop(name)
-            self._found.pop(name, None)
+            future = self._asked.pop(name)
+            self._doors.pop(name, None)
+            self._refused.pop(name, None)
             with contextlib.suppress(Exception):
                 future.cancel(force=True)
 
-    def _ready(self) -> list[str]:
-        """Return the workers whose door is open, those that answered first in front."""
-        for name, future in self._doors.items():
-            if name not in self._found and future.status in {"finished", "error"}:
-                self._found[name] = _outcome(future)
-        return [name for name, found in self._found.items() if not isinstance(found, Lost)]
+    def _hear(self) -> None:
+        """Take in the answers that have come."""
+        new = {name: future for name, future in self._asked.items() if name not in {*self._doors, *self._refused}}
+        done = [name for name, future in new.items() if future.status == "finished"]
+        if not new:
+            return
+        fetched = fetch(self._client, [new[name] for name in done])
+        try:
+            answers = fetched.result(timeout=LOOK_SECONDS)
+        except (concurrent.futures.CancelledError, OSError, TimeoutError):
+            # One of them has died since, or the scheduler: the next look shows which.
+            fetched.cancel()
+            return
+        for name, answer in zip(done, answers, strict=True):
+            if isinstance(answer, Lost):
+                self._refused[name] = answer
+            else:
+                self._doors[name] = answer
+        for name, future in new.items():
+            if future.status == "error":
+                why = future.exception(timeout=LOOK_SECONDS)
+                self._refused[name] = Lost(f"the worker at {name} failed ({type(why).__name__}: {why})")
 
     def _crew(self, names: Sequence[str]) -> Crew:
-        """Seat the workers in the order of their addresses, and let those go that answered for nothing."""
-        self._forget(name for name in list(self._found) if name not in names)
+        """Seat the workers in the order of their addresses; those that are not needed are let go."""
+        if len(names) >= self._job.members:
+            self._forget(name for name in list(self._asked) if name not in names)
         chosen = sorted(names)
-        doors = [self._found[name] for name in chosen]
-        places = {rank: door[1] for rank, door in enumerate(doors) if not isinstance(door, Lost)}
-        size = len(chosen)
-        seats = tuple(
-            Seat(door[0], rank, size, {peer: places[peer] for peer in partners(rank, size)})
+        doors = [self._doors[name] for name in chosen]
+        size = len(doors)
+        seats = (
+            Seat(door.name, rank, size, {peer: doors[peer].address for peer in partners(rank, size)})
             for rank, door in enumerate(doors)
-            if not isinstance(door, Lost)
         )
-        return Crew(tuple(chosen), seats)
+        return Crew(tuple(chosen), tuple(seats))
 
-    def _too_few(self, listed: int) -> str:
-        refused = [found.why for found in self._found.values() if isinstance(found, Lost)]
-        seconds = f"{self._asking.workerless:g} s"
-        few = f"no Dask worker for {seconds}" if not listed else f"{listed} of {self._job.fewest} workers for {seconds}"
-        return "; ".join([few, *refused[:1], "start workers, then " + _AGAIN])
-
-
-_ENDED = {"cancelled", "lost"}
-
-
-def _outcome(future: Any) -> tuple[str, Address] | Lost:
-    try:
-        found: tuple[str, Address] | Lost = future.result(timeout=_LOOK_SECONDS)
-    except Exception as error:
-        return Lost(f"a worker could not open its door ({type(error).__name__}: {str(error).splitlines()[:1]})")
-    return found
+    def _too_few(self, present: int) -> str:
+        named = ", ".join(f"{name}: {amount:g}" for name, amount in self._asking.resources.items())
+        worker = f"Dask worker{'s' if present > 1 else ''}{' with the resources ' * bool(named)}{named}"
+        few = f"{present or 'no'} {worker} for {self._asking.workerless:g} s"
+        if present:
+            few += f", where {self._job.fewest} are needed"
+        return "; ".join([few, *(lost.why for lost in [*self._refused.values()][:1]), f"start workers, then {AGAIN}"])
 
 
 def _fit(client: distributed.Client, resources: Mapping[str, float]) -> list[str]:
     """Return the addresses of the workers that run and have the resources."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    with of_scheduler(client):
+        workers = client.scheduler_info(n_workers=-1)["workers"]
     return [
         address
         for address, about in workers.items()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +12,13 @@ from typing import Any
 
 import distributed
 
-from ipsdist.runtime.epochs import Member
-from ipsdist.runtime.gang.doors import Door, Pass, Seat, door, others_busy
+from ipsdist.runtime.gang.doors import Door, Pass, Seat, busy, door, taken
 from ipsdist.runtime.gang.links import BrokenError
 from ipsdist.runtime.gang.places import Address
 from ipsdist.runtime.gang.reduction import Gang
 from ipsdist.runtime.threads import single_threaded
 
-__all__ = ["Answer", "Lost", "Report", "do_share", "open_door"]
+__all__ = ["Answer", "Lost", "Opened", "Report", "do_share", "open_door"]
 
 _HELD = {"executing", "long-running", "memory"}
 _GONE = {"closing", "closed", "failed"}
@@ -48,17 +48,29 @@ class Answer:
 
 @dataclass(frozen=True)
 class Lost:
-    """Instead of an answer: the gang has ended under the member."""
+    """Instead of an answer: the gang has ended under the member, or a worker takes no part in one."""
 
     why: str
+    taken: bool = False
+    """Whether it is another gang that has the worker, for now."""
 
 
-def open_door(entry: Pass) -> tuple[str, Address] | Lost:
-    """Open a door on this worker for as long as this task is held; return its name and its address."""
+@dataclass(frozen=True)
+class Opened:
+    """A door that was opened: its name, and where it is."""
+
+    name: str
+    address: Address
+
+
+def open_door(entry: Pass) -> Opened | Lost:
+    """Open a door on this worker for as long as this task is held."""
     worker = distributed.get_worker()
     held = _held(worker)
+    if taken(worker.address, entry.driver):
+        return Lost("another gang is at work there", taken=True)
     # A worker of several threads may still step for a gang that has ended: two of them need twice the memory.
-    while others_busy(worker.address):
+    while busy(worker.address):
         if not held():
             return Lost("cancelled")
         time.sleep(0.05)
@@ -66,11 +78,11 @@ def open_door(entry: Pass) -> tuple[str, Address] | Lost:
         opened = Door(worker, entry, held)
     except OSError as error:
         return Lost(f"the worker at {worker.address} cannot open a port for its peers ({error})")
-    return opened.name, opened.address
+    return Opened(opened.name, opened.address)
 
 
-def do_share(do: Member, share: Any, seat: Seat, report: Report) -> Answer | Lost:
-    """Do one member's share of an epoch."""
+def do_share(work: bytes, seat: Seat, report: Report) -> Answer | Lost:
+    """Do one member's share of an epoch: ``work`` is a pickle of its function and its share."""
     worker = distributed.get_worker()
 
     def say(what: float | str | None) -> None:
@@ -82,6 +94,8 @@ def do_share(do: Member, share: Any, seat: Seat, report: Report) -> Answer | Los
         with own.sitting(seat):
             tick = _Ticker(own, _held(worker), say, report.pause)
             try:
+                # Only now, as what it imports may take longer than the driver waits for a sign of life.
+                do, share = pickle.loads(work)
                 with single_threaded():
                     value = do(share, Gang(seat.rank, seat.size, own.link), own.memory, tick)
             except BaseException:

@@ -62,11 +62,6 @@ class SocketLink:
             raise BrokenError(f"lost {self._peer} ({type(error).__name__})") from error
         if self._shut:
             raise BrokenError("the gang was ended")
-        if receive is not None:
-            found = _HEADER.unpack(self._header)
-            if found != (self._got, receive.nbytes):
-                text = f"{self._peer} sent message {found[0]} of {found[1]} bytes"
-                raise RuntimeError(f"{text} where {self._got} of {receive.nbytes} was due: members did unlike things")
 
     def shut(self) -> None:
         """End the road from any thread."""
@@ -82,6 +77,7 @@ class SocketLink:
     def _move(self, out: Views, into: Views) -> None:
         heard = time.monotonic()
         asked = False
+        due = len(into[1]) if into else None
         while out or into:
             wanted = select.POLLIN if into else 0
             if out:
@@ -96,6 +92,9 @@ class SocketLink:
                 got = self._pull(into) if into else 0
                 if got:
                     heard = time.monotonic()
+                    if due is not None and len(into) < 2:
+                        self._check(due)
+                        due = None
                     continue
             asked = True
             if self._polls[wanted].poll(1e3 * self._patience):
@@ -103,6 +102,13 @@ class SocketLink:
             if time.monotonic() - heard >= self._patience:
                 self._alive()
                 heard = time.monotonic()
+
+    def _check(self, due: int) -> None:
+        """Compare the header that has come with the bytes that are due."""
+        number, count = _HEADER.unpack(self._header)
+        if (number, count) != (self._got, due) and not self._shut:
+            text = f"{self._peer} sent message {number} of {count} bytes where {self._got} of {due} was due"
+            raise RuntimeError(f"{text}: members did unlike things")
 
     def _pending(self) -> bool:
         """Tell whether TLS holds bytes that the socket no longer shows."""

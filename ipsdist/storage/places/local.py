@@ -16,6 +16,7 @@ __all__ = ["PARTIAL", "LocalPlace"]
 
 PARTIAL = ".partial"
 """The ending of a file whose writing is not over."""
+_SMALL = 2**16
 _count = itertools.count()
 
 
@@ -68,6 +69,8 @@ class LocalPlace(Place):
 
     def write_whole(self, *parts: Buffer) -> None:
         """Write a file, the parts one after the other; nothing is left of it where that fails."""
+        if len(parts) > 1 and sum(map(len, parts)) < _SMALL:
+            parts = (b"".join(parts),)
         # No two writers may share the file that is not whole yet: neither processes nor threads.
         temporary = self._temporary()
         try:

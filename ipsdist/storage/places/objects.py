@@ -43,6 +43,10 @@ class Objects(Protocol):
         """Delete objects in this order; those that are not there are no error."""
         ...
 
+    def remove(self, key: str) -> None:
+        """Delete an object and all below it."""
+        ...
+
     def copy(self, key: str, target: str) -> None:
         """Copy an object within the store."""
         ...

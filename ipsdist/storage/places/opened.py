@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from ipsdist.model.errors import InputError
 from ipsdist.storage.places.local import LocalPlace
 from ipsdist.storage.places.place import Place
 from ipsdist.storage.places.remote import RemotePlace
@@ -13,6 +14,7 @@ from ipsdist.storage.places.remote import RemotePlace
 __all__ = ["is_url", "place"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_COLLAPSED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]")
 
 
 def is_url(text: object) -> bool:
@@ -23,11 +25,14 @@ def is_url(text: object) -> bool:
 def place(where: str | Path | Place) -> Place:
     """Return the place of a path, or of a URL: ``s3://bucket/name``, ``file:///...``, or whatever fsspec knows.
 
-    Nothing is connected to yet.
+    Nothing is connected to yet. Raises InputError for a URL that became a Path.
     """
     if isinstance(where, Place):
         return where
     if not isinstance(where, str) or not is_url(where):
+        if isinstance(where, Path) and _COLLAPSED.match(str(where)):
+            rule = "must be a text where it is a URL, because a Path loses a slash"
+            raise InputError("out", rule, where, f"give {str(where).replace(':/', '://', 1)!r}")
         return LocalPlace(Path(where))
     if where.lower().startswith("file://"):
         return LocalPlace(Path(unquote(urlsplit(where).path)))

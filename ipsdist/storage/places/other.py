@@ -18,12 +18,18 @@ class FsspecObjects:
         from fsspec.core import url_to_fs
 
         # Other processes write too: what a listing said before is not asked again.
+        self._root = root
         bare = root.endswith("://")  # local:///path has nothing between its slashes
         self._system, base = url_to_fs(f"{root}/" if bare else root, use_listings_cache=False)
         self._base = "" if bare else base.rstrip("/")
 
     def _path(self, key: str) -> str:
         return f"{self._base}/{key}" if key else self._base or "/"
+
+    def _folder(self, path: str) -> None:
+        # Object stores know no directories, and some would make a bucket in place of one.
+        if not self._system.async_impl:
+            self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
 
     def has(self, key: str) -> bool:
         """Tell whether there is an object of this key."""
@@ -36,15 +42,19 @@ class FsspecObjects:
     def put(self, key: str, content: Buffer) -> None:
         """Write an object."""
         path = self._path(key)
-        self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        self._folder(path)
         self._system.pipe_file(path, bytes(content))
 
     def create(self, key: str, content: bytes) -> bool:
         """Write an object unless there is one; file systems without that condition look first."""
         path = self._path(key)
-        self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        self._folder(path)
         try:
-            self._system.pipe_file(path, content, mode="create")
+            if self._system.async_impl:  # object stores: a conditional put
+                self._system.pipe_file(path, content, mode="create")
+            else:
+                with self._system.open(path, "xb") as file:
+                    file.write(content)
         except FileExistsError:
             return False
         except (NotImplementedError, TypeError, ValueError):
@@ -82,9 +92,14 @@ class FsspecObjects:
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 self._system.rm_file(self._path(key))
 
+    def remove(self, key: str) -> None:
+        """Delete an object and all below it, and the directories that some file systems keep for it."""
+        with contextlib.suppress(FileNotFoundError):
+            self._system.rm(self._path(key), recursive=True)
+
     def copy(self, key: str, target: str) -> None:
         """Copy an object within the file system."""
-        self._system.makedirs(self._path(target).rpartition("/")[0], exist_ok=True)
+        self._folder(self._path(target))
         self._system.cp_file(self._path(key), self._path(target))
 
     def modified(self, key: str) -> float:
@@ -95,8 +110,4 @@ class FsspecObjects:
         """Return a store of Zarr for what lies below."""
         from zarr.storage import FsspecStore
 
-        if self._system.async_impl:
-            return FsspecStore(self._system, path=self._path(key), read_only=True)
-        from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
-
-        return FsspecStore(AsyncFileSystemWrapper(self._system), path=self._path(key), read_only=True)
+        return FsspecStore.from_url(f"{self._root}/{key}" if key else self._root, read_only=True)

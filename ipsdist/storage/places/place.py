@@ -22,6 +22,9 @@ class Place(ABC):
     is_local: bool
     """Whether `path` is a path of this machine, with a file system's locks, links and renames."""
 
+    is_shared: bool = True
+    """Whether other processes of this machine see it too."""
+
     @property
     @abstractmethod
     def name(self) -> str:

@@ -28,6 +28,11 @@ class RemotePlace(Place):
         return objects_of(self.root)
 
     @property
+    def is_shared(self) -> bool:  # type: ignore[override]
+        """Whether other processes see it: what is in memory they do not."""
+        return not self.root.startswith("memory:")
+
+    @property
     def name(self) -> str:
         """The last part."""
         return self.key.rpartition("/")[2] or self.root.rpartition("/")[2]
@@ -87,8 +92,7 @@ class RemotePlace(Place):
 
     def remove(self) -> None:
         """Remove the object and all below it."""
-        below = [key for key, _ in self.objects.below(self.key)]
-        self.objects.delete([*below, *([self.key] if self.key else [])])
+        self.objects.remove(self.key)
 
     def remove_files(self, names: Sequence[str]) -> None:
         """Remove objects below, in one request where the store can."""

@@ -13,7 +13,11 @@ from ipsdist.storage.places.place import Buffer
 
 __all__ = ["S3Objects"]
 
-_RETRIES = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
+_WAITS = {"init_backoff": timedelta(seconds=0.5), "max_backoff": timedelta(seconds=5), "base": 2.0}
+_PATIENT = {"max_retries": 30, "retry_timeout": timedelta(seconds=45), "backoff": _WAITS}
+"""For a store that has answered before: its link may be down for a while."""
+_HASTY = {"max_retries": 3, "retry_timeout": timedelta(seconds=5)}
+"""For the first word: a wrong address shall be said soon."""
 _TIMES = {"connect_timeout": "10 seconds", "timeout": "300 seconds"}
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
@@ -25,14 +29,15 @@ class S3Objects:
         from obstore.store import S3Store
 
         endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
-        options: dict[str, Any] = {"retry_config": _RETRIES, "client_options": dict(_TIMES), **_credentials()}
+        options: dict[str, Any] = {"client_options": dict(_TIMES), **_credentials()}
         if endpoint is not None:
             options["endpoint"] = endpoint
             if endpoint.startswith("http://"):
                 options["client_options"]["allow_http"] = True  # who names such an endpoint wants it
         self._root = root
-        self._options = options
-        self._store = S3Store.from_url(root, **options)
+        self._options = {**options, "retry_config": _PATIENT}
+        self._patient = S3Store.from_url(root, **self._options)
+        self._store = S3Store.from_url(root, **options, retry_config=_HASTY)  # type: ignore[arg-type]
 
     def has(self, key: str) -> bool:
         """Tell whether there is an object of this key."""
@@ -83,6 +88,10 @@ class S3Objects:
         with self._told(keys[0] if keys else ""), contextlib.suppress(FileNotFoundError):
             self._store.delete(list(keys))
 
+    def remove(self, key: str) -> None:
+        """Delete an object and all below it."""
+        self.delete([*(below for below, _ in self.below(key)), *([key] if key else [])])
+
     def copy(self, key: str, target: str) -> None:
         """Copy an object within the bucket."""
         with self._told(key):
@@ -107,6 +116,7 @@ class S3Objects:
 
         try:
             yield
+            self._store = self._patient
         except (AlreadyExistsError, OSError):
             raise
         except (PermissionDeniedError, UnauthenticatedError) as error:

@@ -34,7 +34,11 @@ class Hall:
         """Do something as one member."""
         own, seat = self.doors[rank], self.seat(rank)
         with own.sitting(seat):
-            return work(Gang(rank, seat.size, own.link))
+            try:
+                return work(Gang(rank, seat.size, own.link))
+            except BaseException:
+                own.close()
+                raise
 
     def all(self, work: Callable[[Gang], Any]) -> list[Any]:
         """Do something as all members at once; return their answers, or what they raised."""
@@ -44,10 +48,12 @@ class Hall:
 
 
 @contextlib.contextmanager
-def hall(size: int, scheme: str = "tcp", timeout: float = 30.0, security: Any = None) -> Iterator[Hall]:
+def hall(
+    size: int, scheme: str = "tcp", timeout: float = 30.0, security: Any = None, host: str = "127.0.0.1"
+) -> Iterator[Hall]:
     """Open doors on loopback, or in memory with scheme ``inproc``."""
-    entry = Pass(secrets.token_bytes(32), timeout)
-    address = f"{scheme}://127.0.0.1:1"
+    entry = Pass(secrets.token_bytes(32), timeout, "test")
+    address = f"{scheme}://{host}:1"
     worker = SimpleNamespace(address=address, listen_address=address, security=security or distributed.Security())
     held = [threading.Event() for _ in range(size)]
     doors = [Door(worker, entry, lambda event=event: not event.is_set()) for event in held]

@@ -1,4 +1,4 @@
-"""A job for gangs whose answer shows every step that was lost, done twice, or added wrongly; and members that misbehave."""
+"""A job whose answer shows every step that was lost, done twice or added wrongly; and members that misbehave."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from ipsdist.runtime.epochs import Epoch
 
 Tick = Callable[[float], None]
 State = npt.NDArray[np.int64]
+BALLAST = 8 << 20
+"""Bytes that a member keeps from epoch to epoch."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def advance(rows: State, total: State, step: int) -> State:
 def walk(share: Share, gang: Together, memory: MutableMapping[str, Any], tick: Tick) -> tuple[State, int]:
     """Do the steps; return the rows and the number of epochs that the memory has seen."""
     memory["epochs"] = memory.get("epochs", 0) + 1
-    memory.setdefault("ballast", np.ones(1 << 17))
+    memory.setdefault("ballast", np.ones(BALLAST // 8))
     rows = share.rows
     for k in range(share.steps):
         total = gang.add(rows.sum(axis=0))
@@ -82,12 +85,6 @@ def misbehave(share: Share, gang: Together, step: int) -> None:
         time.sleep(3.0)
 
 
-def last_alone_differs(share: Share, gang: Together, memory: MutableMapping[str, Any], tick: Tick) -> int:
-    """Exchange arrays of unlike sizes."""
-    gang.add(np.zeros(3 + gang.rank, dtype=np.int64))
-    return 0
-
-
 @dataclass
 class Walk:
     """A job: ``steps`` steps of a state of ``rows`` rows."""
@@ -121,7 +118,7 @@ class Walk:
         steps = max(1, min(wanted, self.steps - self.step))
         cuts = [len(self.state) * k // members for k in range(members + 1)]
         plain = Share(self.state[:0], 0, self.step, steps, self.pause, self.trick, self.marker)
-        shares = [replace(plain, rows=self.state[a:b], first=a) for a, b in zip(cuts, cuts[1:], strict=False)]
+        shares = [replace(plain, rows=self.state[a:b], first=a) for a, b in pairwise(cuts)]
         self._steps = steps
         return Epoch(walk, shares, float(steps * len(self.state)))
 
@@ -146,3 +143,26 @@ def twin(state: State, steps: int) -> State:
         with np.errstate(over="ignore"):
             state = advance(state, state.sum(axis=0) + len(state), step)
     return state
+
+
+def census() -> tuple[int, int, int, int]:
+    """Return the number of doors or busy members, open files, threads, and bytes of this process."""
+    import gc
+
+    import psutil
+
+    from ipsdist.runtime.gang import doors
+
+    gc.collect()
+    this = psutil.Process()
+    return len(doors._DOORS) + len(doors._BUSY), this.num_fds(), this.num_threads(), this.memory_info().rss
+
+
+def quiet(client: Any, seconds: float = 20.0) -> dict[str, Any]:
+    """Return the census of the workers once they have no door; fail when they keep one."""
+    end = time.monotonic() + seconds
+    while any(found[0] for found in client.run(census).values()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    time.sleep(0.5)
+    return client.run(census)
