@@ -24,7 +24,7 @@ _SECTIONS = (
 )
 
 
-def write_report(result: Mapping[str, Any], data: ReportData, out: Path | Place) -> list[Place]:
+def write_report(result: Mapping[str, Any], data: ReportData, out: Path | Place) -> list[Path | Place]:
     """Draw the figures of a run and write them with report.html into ``out``; return their places, the page last.
 
     Every file appears whole or not at all, the page after its figures. A figure of an earlier report that this one
@@ -41,7 +41,7 @@ def write_report(result: Mapping[str, Any], data: ReportData, out: Path | Place)
     paths.append(out / "report.html")
     # A file name may hold bytes that are no UTF-8; they become question marks rather than an error.
     paths[-1].write_whole(page(result, data, drawn, missing).encode("utf-8", errors="replace"))
-    return paths
+    return [path.given for path in paths]
 
 
 def page(result: Mapping[str, Any], data: ReportData, drawn: list[Picture], missing: list[Missing]) -> str:

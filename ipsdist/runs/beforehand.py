@@ -14,6 +14,7 @@ from ipsdist.runs.refusals import afford
 from ipsdist.runs.setup import prepare
 from ipsdist.runtime.epochs import Capacity
 from ipsdist.runtime.executor import Executor
+from ipsdist.runtime.expected import cores_here
 from ipsdist.storage import Place, Store
 
 __all__ = ["foresee", "foreseen", "lacking"]
@@ -32,8 +33,9 @@ def foresee(
     """Say in a line what the stages that are lacking will take. Raises InputError where they cannot be afforded."""
     if not lacks:
         return
-    plan = planned(config, setup, executor.capacity, lacks, report)
-    afford(plan, config, setup, out, local=not executor.elsewhere)
+    local = not executor.elsewhere
+    plan = planned(config, setup, executor.capacity, lacks, report, cores_here() if local else None)
+    afford(plan, config, setup, out, local=local)
     tell(f"{'plan':<10} {plan.line()}")
 
 
@@ -44,7 +46,7 @@ def foreseen(config: RunConfig, capacity: Capacity, out: Place, *, local: bool) 
     """
     setup = prepare(config, source_of(config))
     check(config, setup)
-    plan = planned(config, setup, capacity)
+    plan = planned(config, setup, capacity, cores=cores_here() if local else None)
     try:
         afford(plan, config, setup, out, local=local)
     except InputError as error:

@@ -32,6 +32,7 @@ from ipsdist.storage import Place, Store, locked, place
 
 __all__ = ["STAGES", "Options", "Outcome", "redo", "run"]
 
+
 @dataclass(frozen=True, repr=False)
 class Outcome:
     """What a run leaves: its directory, its result (result.json), the learnt kernel, and which stages it found done."""

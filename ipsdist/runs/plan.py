@@ -46,6 +46,10 @@ class PlanRow:
     gang: int = 1
     """Workers that do a task together."""
 
+    def abreast(self, workers: int) -> int:
+        """Return how many workers are busy at the same time."""
+        return max(self.gang, min(self.tasks, workers))
+
     def seconds(self, workers: int) -> float:
         """Return the wall seconds with so many workers; gangs follow one another."""
         if self.gang > 1:
@@ -69,6 +73,8 @@ class Plan:
     """Bytes that the store has beside its own while particles are stepped, of one replica."""
     fixed_seconds: float
     """The program loaded and the report made, on the driver."""
+    cores: int | None = None
+    """Cores that the workers share; None: each has one."""
 
     @property
     def gang(self) -> int:
@@ -112,7 +118,9 @@ class Plan:
         """Wall seconds from the command to the report."""
         workers = self.capacity.workers
         start = START_SECONDS if workers > 1 else 0.0
-        return start + self.fixed_seconds + self.exchange_seconds + sum(row.seconds(workers) for row in self.rows)
+        cores = self.cores or workers
+        work = sum(row.seconds(workers) * max(1.0, row.abreast(workers) / cores) for row in self.rows)
+        return start + self.fixed_seconds + self.exchange_seconds + work
 
     def text(self) -> str:
         """Return a table for people."""
@@ -175,8 +183,12 @@ def planned(
     capacity: Capacity,
     stages: Collection[str] | None = None,
     report: bool = True,
+    cores: int | None = None,
 ) -> Plan:
-    """Return the plan of the named stages (all by default) and of the report, of a run whose setup is known."""
+    """Return the plan of the named stages (all by default) and of the report, of a run whose setup is known.
+
+    ``cores`` are what the workers share; None gives each its own.
+    """
     members = gang_size(config, setup, capacity, setting("gang.size"))
     sizes, seconds, rows = store_bytes(config, setup), cpu_seconds(config, setup, members), []
     for stage in STAGES:
@@ -199,6 +211,7 @@ def planned(
         driver_bytes(config, setup),
         passing_bytes(config, setup) if any(row.stage == STAGES[0].name for row in rows) else 0,
         LOAD_SECONDS + (report_seconds(config, setup) if report else 0.0),
+        cores,
     )
 
 

@@ -8,7 +8,7 @@ from ipsdist.model.errors import InputError
 from ipsdist.runtime.epochs import Capacity
 from ipsdist.runtime.executor import make_executor
 
-__all__ = ["expected_capacity"]
+__all__ = ["cores_here", "expected_capacity"]
 
 
 def expected_capacity(
@@ -31,6 +31,13 @@ def expected_capacity(
     else:
         found, here = _named(str(cluster), workers, scheduler), False
     return Capacity(found.workers, each or found.memory), here
+
+
+def cores_here() -> int:
+    """Return how many cores this process and its children may use."""
+    from dask.system import CPU_COUNT
+
+    return max(1, int(CPU_COUNT))
 
 
 def _named(cluster: str, workers: int | None, scheduler: str | None) -> Capacity:

@@ -120,7 +120,7 @@ def complete(
     if begun is None:
         stage.prepare(store, config)
         store.commit(f"{stage.name}/begun", {"fingerprint": fingerprint})
-    tasks = list(stage.tasks(config, setup_of(store), str(store.path), fingerprint))
+    tasks = list(stage.tasks(config, setup_of(store), store.address, fingerprint))
     if not tasks:  # all is done in the end, and takes its time
         observe(Progress(stage.name, 0.0, 1.0, stage.unit))
     payloads = _run_tasks(stage, store, tasks, executor, observe) if tasks else []

@@ -30,8 +30,8 @@ FORMAT = 1
 """Layout version of the stores that this program writes; every older one is read, a newer one is refused."""
 
 _FORMAT_KEY = "ipsdist_format"
-_AT_ONCE = 8
-"""Chunks on their way to or from a remote store."""
+_AT_ONCE = 4
+"""Chunks on their way to or from a remote store: each takes memory."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,11 @@ class Store:
     def path(self) -> Path | Place:
         """Where the store is: a path of this machine, else its place; ``str`` of it opens it again."""
         return self.place.given
+
+    @property
+    def address(self) -> str:
+        """Text that opens it from whatever working directory: workers have their own."""
+        return str(self.place.path.absolute()) if self.place.is_local else str(self.place)
 
     @cached_property
     def group(self) -> zarr.Group:

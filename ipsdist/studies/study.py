@@ -13,7 +13,7 @@ from typing import Any
 from ipsdist.config import RunConfig, case_names
 from ipsdist.config.study import Row, StudyFile, load_study, row_config
 from ipsdist.importers.parquet_writer import to_parquet
-from ipsdist.model.errors import InputError, RunError
+from ipsdist.model.errors import InputError
 from ipsdist.report.figures.study import draw_study
 from ipsdist.report.study_page import study_page
 from ipsdist.runs.api import options_of
@@ -36,8 +36,6 @@ __all__ = ["Study", "given", "study"]
 
 _FILE = "study.toml"
 _OURS = {_FILE, "runs", ".lock", ".probe"}
-_ENOUGH = 3
-"""Runs that ended their workers alone too; if so many did, the rest of the suspects is not tried again."""
 _PACKAGES = ("ipsdist", "numpy", "scipy", "numba", "zarr", "dask", "distributed", "matplotlib", "POT")
 
 
@@ -185,37 +183,16 @@ def _do(planned: list[_Planned], file: StudyFile, out: Directory, executor: Exec
     for number, one in enumerate(planned):
         if one.config is None:
             told(number, 1.0)
-    suspects: list[int] = []
     for wave in sorted({one.place.wave for one in planned if one.place is not None}):
         numbers = [k for k, one in enumerate(planned) if one.place is not None and one.place.wave == wave]
-        suspects += _together(planned, numbers, file, out, executor, told)
-    # A worker that dies is held against all that waited on it. Alone, a run can only end itself.
-    guilty = 0
-    for number in suspects:
-        guilty += len(_together(planned, [number], file, out, executor, told)) if guilty < _ENOUGH else 0
-
-
-def _together(
-    planned: Sequence[_Planned],
-    numbers: Sequence[int],
-    file: StudyFile,
-    out: Directory,
-    executor: Executor,
-    told: Callable[[int, float], None],
-) -> list[int]:
-    """Do the runs of these numbers in any order; return those that ended their workers."""
-    tasks = [_task(planned, k, file, out) for k in numbers]
-    heard = partial(_heard, told, numbers)
-    ended: list[int] = []
-    for position, error in executor.run(do_run, tasks, stage="study", observe=heard, tolerate=True):
-        number = numbers[position]
-        planned[number].error = None if error is None else str(error)
-        if error is None:
-            _read(planned[number], file, out)
-        elif isinstance(error, RunError):
-            ended.append(number)
-        told(number, 1.0)
-    return ended
+        tasks = [_task(planned, k, file, out) for k in numbers]
+        heard = partial(_heard, told, numbers)
+        for position, error in executor.run(do_run, tasks, stage="study", observe=heard, tolerate=True):
+            one = planned[numbers[position]]
+            one.error = None if error is None else str(error)  # a RunError where it ended its worker
+            if error is None:
+                _read(one, file, out)
+            told(numbers[position], 1.0)
 
 
 def _heard(told: Callable[[int, float], None], numbers: Sequence[int], position: int, share: float) -> None:

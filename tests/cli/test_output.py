@@ -100,7 +100,7 @@ def test_a_verb_does_its_stage_again(
     assert main([verb, "runs/a", "--quiet", "--set", "fit.alpha=0.1", "--set", "run.seed=2"]) == 0
     assert (outcome["stage"], outcome["out"], list(outcome["sets"])) == (
         stage,
-        Path("runs/a"),
+        "runs/a",
         ["fit.alpha=0.1", "run.seed=2"],
     )
     lines = capsys.readouterr().out.splitlines()

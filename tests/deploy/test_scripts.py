@@ -109,6 +109,7 @@ def test_the_local_cluster_serves_runs_until_it_is_stopped(tmp_path, environment
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(program("mpirun") is None, reason="needs mpirun (pip install mpich, or Debian's openmpi-bin)")
 def test_the_processes_of_one_mpirun(tmp_path, environment, long_run):
     """A scheduler, a driver and two workers; the bits of a run in this process, and nobody is left."""

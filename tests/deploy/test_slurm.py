@@ -17,6 +17,7 @@ WAIT = 240.0
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(missing() is not None, reason=f"a Slurm of one node {missing()}"),
     pytest.mark.skipif(not DEPLOY.exists(), reason="the folder deploy is not beside the tests"),
 ]

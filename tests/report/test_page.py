@@ -10,7 +10,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ipsdist.report import page
 from ipsdist.report.page import write_report
 from tests.report.samples import sample_data, sample_plane, sample_result
 
@@ -204,13 +203,11 @@ def test_full_disk_leaves_the_old_report(monkeypatch, tmp_path):
     write_report(sample_result(), sample_plane(), tmp_path)
     before = (tmp_path / "report.html").read_bytes()
 
-    def refuse(path, content):
-        with path.open("wb") as file:
-            file.write(content[:10])
+    def refuse(temporary, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(page.Path, "write_bytes", refuse)
+    monkeypatch.setattr("os.replace", refuse)
     with pytest.raises(OSError, match="No space left"):
         write_report(sample_result(case="other"), sample_plane(), tmp_path)
     assert (tmp_path / "report.html").read_bytes() == before
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.partial"))

@@ -91,6 +91,17 @@ def test_replicas_are_shared_out_whole():
     assert row.seconds(3) == pytest.approx(row.cpu_seconds * 3 / 8)
 
 
+def test_workers_share_the_cores_of_this_machine():
+    """Eight workers on two cores are no faster than two; what one worker does by itself is not slowed."""
+    config, setup = made("system.replicas=8")
+    two, eight = (planned(config, setup, Capacity(n, 8 * GB), cores=2) for n in (2, 8))
+    assert eight.seconds == pytest.approx(two.seconds, rel=0.05)
+    assert planned(config, setup, Capacity(8, 8 * GB)).seconds < two.seconds
+    config, setup = made()
+    row = planned(config, setup, Capacity(8, 8 * GB), cores=2).rows[0]
+    assert row.abreast(8) == 1
+
+
 def test_traffic_is_the_lesser_of_two_ways_to_add_up():
     """Doubling sends the vector once a round, halving and gathering at most twice in all."""
     _, setup = made()

@@ -108,6 +108,17 @@ def test_this_process_is_not_asked(tmp_path: Path) -> None:
         assert executor._client is None
 
 
+def test_a_relative_directory_is_the_drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers have a working directory of their own."""
+    monkeypatch.chdir(tmp_path)
+    with make_executor(workers=1) as executor:
+        client = executor._started()
+        client.run(os.chdir, "/")
+        outcome = pipeline.run(resolve("cubic", SMALL), Path("a"), pipeline.Options(client=client), upto="densities")
+    assert outcome.out == Path("a")
+    assert (tmp_path / "a" / "store.zarr").is_dir()
+
+
 HIDDEN = (
     'mount -t tmpfs none "$1" && exec "$2" -m distributed.cli.dask_worker "$3" --host 127.0.0.1 --no-nanny --name blind'
 )

@@ -32,46 +32,24 @@ def alone(tmp_path_factory):
 
 
 class Dying(SerialExecutor):
-    """Ends its worker at some seeds, while others wait on it or at any time."""
-
-    def __init__(self, with_others: set[int], always: set[int]) -> None:
-        super().__init__(pickle_tasks=True)
-        self.with_others, self.always, self.tried = with_others, always, []
+    """Ends its worker at one seed, again and again."""
 
     def run(self, function, tasks, *, stage, observe, tolerate=False):
         """Answer with an error where a worker would have ended."""
         assert tolerate
         for index, task in enumerate(tasks):
-            seed = task.config.run.seed
-            self.tried.append(seed)
-            ends = seed in self.always or (seed in self.with_others and len(tasks) > 1)
+            ends = task.config.run.seed == 2
             yield index, RunError("a task of study ended its worker") if ends else function(task, lambda done: None)
 
 
-def do(monkeypatch, executor, source, out):
-    """Do the study on this executor; its runs work in their own process as ever."""
-    real = Options.executor
-    monkeypatch.setattr(Options, "executor", lambda own, **k: executor if own.workers == 7 else real(own, **k))
-    return ips.study(source, out, workers=7)
-
-
-def test_runs_that_ended_their_workers_are_tried_once_more_alone(tmp_path, monkeypatch, alone):
-    """Who was only beside one that did is done; who did it is a row that says why, and the next command does it."""
-    executor = Dying(with_others={1, 3}, always={2})
-    source, out = write(tmp_path, SEEDS), tmp_path / "out"
-    study = do(monkeypatch, executor, source, out)
-    assert executor.tried == [0, 1, 2, 3, 4, 1, 2, 3]
+def test_a_run_that_ends_its_worker_is_a_row_that_failed(tmp_path, monkeypatch, alone):
+    """And says why; the others are done, and the next command does it."""
+    source, out, real = write(tmp_path, SEEDS), tmp_path / "out", Options.executor
+    monkeypatch.setattr(Options, "executor", lambda own, **k: Dying() if own.workers == 7 else real(own, **k))
+    study = ips.study(source, out, workers=7)
     assert [(row["run"], row["error"]) for row in study.failed] == [("seed-2", "a task of study ended its worker")]
-    whole = do(monkeypatch, SerialExecutor(), source, out)
-    assert cells(whole.rows) == cells(alone.rows)
-
-
-def test_when_all_end_their_workers_they_are_not_all_tried_again(tmp_path, monkeypatch):
-    """Three are enough to know."""
-    executor = Dying(with_others=set(), always={0, 1, 2, 3, 4})
-    study = do(monkeypatch, executor, write(tmp_path, SEEDS), tmp_path / "out")
-    assert executor.tried == [0, 1, 2, 3, 4, 0, 1, 2]
-    assert len(study.failed) == 5
+    assert [row for row in cells(study.rows) if row["seed"] != 2] == [r for r in cells(alone.rows) if r["seed"] != 2]
+    assert cells(ips.study(source, out).rows) == cells(alone.rows)
 
 
 def kill_whoever_does(run: Path, stop: threading.Event, killed: set[int], most: int) -> None:

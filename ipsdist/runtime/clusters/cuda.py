@@ -19,6 +19,7 @@ from ipsdist.runtime.clusters.starting import (
     WORKER,
     LeaveInterruptsToTheDriver,
     first_worker,
+    hush_tracker,
     module,
     size_of,
     starting,
@@ -41,10 +42,12 @@ def cuda(workers: int | None, tell: Tell) -> Iterator[distributed.Client]:
     }
     if size is not None:
         arguments["n_workers"] = size.maximum
-    with dask.config.set({**SCHEDULER, **WORKER, **QUIET}), starting("cuda"):
-        cluster = dask_cuda.LocalCUDACluster(**arguments)
-    with cluster, distributed.Client(cluster, set_as_default=False) as client:
-        client.register_plugin(LeaveInterruptsToTheDriver())
-        fix = "see ipsdist.cluster.cuda in docs/cluster-settings.md"
-        first_worker(client, "--cluster", setting("cluster.cuda.wait"), tell, fix=fix)
-        yield client
+    hush_tracker()
+    with dask.config.set({**SCHEDULER, **WORKER, **QUIET}):
+        with starting("cuda"):
+            cluster = dask_cuda.LocalCUDACluster(**arguments)
+        with cluster, distributed.Client(cluster, set_as_default=False) as client:
+            client.register_plugin(LeaveInterruptsToTheDriver())
+            fix = "see ipsdist.cluster.cuda in docs/cluster-settings.md"
+            first_worker(client, "--cluster", setting("cluster.cuda.wait"), tell, fix=fix)
+            yield client

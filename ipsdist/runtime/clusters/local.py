@@ -20,6 +20,7 @@ from ipsdist.runtime.clusters.starting import (
     WORKER,
     LeaveInterruptsToTheDriver,
     Size,
+    hush_tracker,
     size_of,
     starting,
 )
@@ -55,15 +56,18 @@ def local(workers: int | None, tell: Tell) -> Iterator[distributed.Client]:  # n
         "silence_logs": logging.CRITICAL,
     }
     given = cluster_arguments("local")
-    try:
-        with dask.config.set(_CONFIGURATION), starting("local") if given else contextlib.nullcontext():
-            cluster = distributed.LocalCluster(**{**options, **given})
-    except (RuntimeError, OSError) as error:
-        # Spawned processes import the main module anew, and a script without that guard would start over in each.
-        guard = "a script that asks for workers must do so under `if __name__ == '__main__':`"
-        raise RunError(f"the worker processes did not start ({error}); {guard}") from error
-    with cluster, distributed.Client(cluster, set_as_default=False) as client:
-        client.register_plugin(LeaveInterruptsToTheDriver())
-        if size.adaptive:
-            cluster.adapt(minimum=max(1, size.minimum), maximum=size.maximum)
-        yield client
+    hush_tracker()
+    # Also for workers that an adaptive cluster starts later.
+    with dask.config.set(_CONFIGURATION):
+        try:
+            with starting("local") if given else contextlib.nullcontext():
+                cluster = distributed.LocalCluster(**{**options, **given})
+        except (RuntimeError, OSError) as error:
+            # Spawned processes import the main module anew, and a script without that guard would start over in each.
+            guard = "a script that asks for workers must do so under `if __name__ == '__main__':`"
+            raise RunError(f"the worker processes did not start ({error}); {guard}") from error
+        with cluster, distributed.Client(cluster, set_as_default=False) as client:
+            client.register_plugin(LeaveInterruptsToTheDriver())
+            if size.adaptive:
+                cluster.adapt(minimum=max(1, size.minimum), maximum=size.maximum)
+            yield client

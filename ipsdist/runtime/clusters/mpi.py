@@ -7,6 +7,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = ["mpi", "take_part"]
 
 _DRIVER = 1
 _FEWEST = 3
+_CLOSING_SECONDS = 3.0
 _taken = False
 
 
@@ -54,6 +56,8 @@ def take_part() -> None:
     try:
         arguments = {**_defaults(world), **cluster_arguments("mpi")}
         if rank != _DRIVER:
+            # Ctrl-C reaches all of them; the driver sends the others home.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             _quieten()
         with dask.config.set({**SCHEDULER, **WORKER}):
             dask_mpi.initialize(**arguments, comm=world, exit=False)
@@ -65,7 +69,16 @@ def take_part() -> None:
         raise SystemExit(0)
     _taken = True
     # The others wait for it, whatever the driver does in between; MPI ends after all of them.
-    atexit.register(dask_mpi.send_close_signal)
+    atexit.register(_send_home)
+
+
+def _send_home() -> None:
+    """End scheduler and workers."""
+    _quieten()
+    with contextlib.suppress(Exception):  # they may have gone already
+        address = dask.config.get("scheduler-address")
+        with distributed.Client(address, timeout=_CLOSING_SECONDS, set_as_default=False) as client:
+            client.shutdown()
 
 
 def _world() -> Any:
@@ -104,6 +117,6 @@ def _quieten() -> None:
         "distributed.scheduler",
         "distributed.worker",
         "distributed.core",
-        "distributed.batched",
+        "distributed.client",
     ):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any
 
 import distributed
@@ -19,7 +21,8 @@ from ipsdist.runtime.clusters import Tell
 from ipsdist.runtime.settings import ADAPTIVE, setting
 
 __all__ = [
-    "QUIET", "SCHEDULER", "WORKER", "LeaveInterruptsToTheDriver", "Size", "first_worker", "module", "size_of", "starting", "variables",
+    "QUIET", "SCHEDULER", "WORKER", "LeaveInterruptsToTheDriver", "Size", "first_worker", "hush_tracker", "module",
+    "size_of", "starting", "variables",
 ]  # fmt: skip
 
 SCHEDULER = {
@@ -149,3 +152,19 @@ class LeaveInterruptsToTheDriver(distributed.WorkerPlugin):
     def setup(self, worker: distributed.Worker) -> None:  # noqa: ARG002
         """Let a worker ignore it."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def hush_tracker() -> None:
+    """Start the process that cleans up what killed processes leave behind, so that it does not warn of it.
+
+    Numba has a semaphore in every worker; that of one that was killed is removed when this process ends.
+    """
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, "ignore:resource_tracker:UserWarning"]))
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ipsdist.model.deposits import COUNT_ONE, FLUX_ONE, MOVE_ONE, PRODUCT_ONE, neighbour_offsets
 from ipsdist.model.mesh import Mesh
-from ipsdist.numerics.densities.deposit import deposit, deposit_flux
+from ipsdist.numerics.densities.deposit import deposit, deposit_flux, squared_moves
 from tests.references import corner_weights, slow_deposit, slow_flux
 
 DIMENSIONS = pytest.mark.parametrize("dimension", [1, 2, 3])
@@ -108,3 +108,30 @@ def test_shapes():
         deposit(x[:, 0], mesh)
     with pytest.raises(ValueError, match=r"must be the same particles; got \(200, 2\) and \(199, 2\)"):
         deposit_flux(x, x[1:], mesh)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_single_precision_is_deposited_as_what_it_is(dimension):
+    """Positions in float32 leave the integers of the same numbers in float64: nothing is computed in float32."""
+    random = np.random.default_rng(dimension)
+    x, y = (random.normal(size=(501, dimension)).astype(np.float32) for _ in range(2))
+    mesh = Mesh.around(x.min(0), x.max(0), 0.125)
+    here, wide = deposit(x, mesh), deposit(x.astype(np.float64), mesh)
+    assert np.array_equal(here.count, wide.count)
+    assert np.array_equal(here.products, wide.products)
+    (flux, move), (wide_flux, wide_move) = (
+        deposit_flux(x, y, mesh),
+        deposit_flux(x.astype(float), y.astype(float), mesh),
+    )
+    assert np.array_equal(flux, wide_flux)
+    assert move == wide_move == squared_moves(x, y, mesh)
+
+
+def test_squared_moves_add_exactly():
+    """Any cut of the particles adds to the same integer, that of NumPy's floats up to half a unit a particle."""
+    random = np.random.default_rng(5)
+    x, y = random.normal(size=(2, 1000, 2))
+    mesh = Mesh.around(x.min(0), x.max(0), 0.25)
+    whole = squared_moves(x, y, mesh)
+    assert whole == squared_moves(x[:333], y[:333], mesh) + squared_moves(x[333:], y[333:], mesh)
+    assert whole == pytest.approx(np.sum((y - x) ** 2) / mesh.spacing**2 * MOVE_ONE, abs=500)

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import distributed
 import numpy as np
 import numpy.typing as npt
 
@@ -21,7 +22,7 @@ from ipsdist.runtime.epochs import Epoch
 Tick = Callable[[float], None]
 State = npt.NDArray[np.int64]
 BALLAST = 8 << 20
-"""Bytes that a member keeps from epoch to epoch."""
+"""Bytes that the members keep from epoch to epoch, all together."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ def advance(rows: State, total: State, step: int) -> State:
 def walk(share: Share, gang: Together, memory: MutableMapping[str, Any], tick: Tick) -> tuple[State, int]:
     """Do the steps; return the rows and the number of epochs that the memory has seen."""
     memory["epochs"] = memory.get("epochs", 0) + 1
-    memory.setdefault("ballast", np.ones(BALLAST // 8))
+    if share.trick == "share":
+        refuse_to_share(memory)
+    memory.setdefault("ballast", np.ones(BALLAST // 8 // gang.size))
     rows = share.rows
     for k in range(share.steps):
         total = gang.add(rows.sum(axis=0))
@@ -59,6 +62,18 @@ def walk(share: Share, gang: Together, memory: MutableMapping[str, Any], tick: T
         misbehave(share, gang, k)
         tick((k + 1.0) * len(rows))
     return rows, memory["epochs"]
+
+
+LIVE: dict[str, list[MutableMapping[str, Any]]] = {}
+
+
+def refuse_to_share(memory: MutableMapping[str, Any]) -> None:
+    """Raise when another gang still has a memory on this worker."""
+    known = LIVE.setdefault(distributed.get_worker().address, [])
+    if not any(other is memory for other in known):
+        known.append(memory)
+    if any(other and other is not memory for other in known):
+        raise AssertionError("two gangs on one worker")
 
 
 def misbehave(share: Share, gang: Together, step: int) -> None:

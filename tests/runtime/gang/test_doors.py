@@ -203,8 +203,20 @@ def test_a_worker_of_a_foreign_address_listens_where_it_can() -> None:
     assert address == ("192.0.2.7", port.getsockname()[1])
     assert port.getsockname()[0] == "127.0.0.1"
     port.close()
-    with pytest.raises(OSError, match="[Cc]annot assign"):
+    with pytest.raises(OSError, match=r"[Cc]annot assign"):
         listen(SimpleNamespace(address="tcp://192.0.2.7:1", listen_address="tcp://192.0.2.7:1"))
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+def test_a_link_that_falls_silent_is_lost_after_the_time_out(scheme: str, security: Any) -> None:
+    """As when a machine hangs, or the road to it is cut, after they have spoken."""
+    with hall(2, scheme, 1.0, security) as gang, socket.create_server(("127.0.0.1", 0)) as deaf:
+        assert gang.all(total) == [1, 1]
+        gang.doors[1].address = deaf.getsockname()
+        began = time.monotonic()
+        with pytest.raises(BrokenError, match=r"lost member 1 at 127.0.0.1:\d+ \(did not answer\)"):
+            gang.member(0, total)
+        assert 0.9 <= time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls", "inproc"])

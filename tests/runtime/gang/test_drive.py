@@ -42,6 +42,8 @@ def processes() -> Iterator[DaskExecutor]:
 def threads(workers: int, **options: Any) -> Iterator[tuple[Any, Any, Any]]:
     """Start workers that are threads of this process; yield their cluster, a client and its executor."""
     default = {"processes": False, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
+    # Each of them takes the memory of the whole process for its own, and would stop at its share of the machine's.
+    default["memory_limit"] = 0
     with (
         distributed.LocalCluster(n_workers=workers, **{**default, **options}) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
@@ -115,14 +117,16 @@ def test_workers_of_several_threads_have_one_member_each(workers: int) -> None:
         assert set(drive(executor, Walk(fresh(), 60, members=2)).sizes) == {2}
 
 
-def test_a_killed_worker_costs_one_epoch(processes: DaskExecutor, tmp_path: Path) -> None:
-    """The epoch in which it died is done again; the gang is whole again later."""
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_killed_worker_costs_one_epoch(processes: DaskExecutor, tmp_path: Path, members: int) -> None:
+    """The epoch in which it died is done again, also where no peer can tell; the gang is whole again later."""
     marker = tmp_path / "died"
-    job = Walk(fresh(), 400, pause=0.002, trick="kill", marker=str(marker), after_commit=until_whole(marker.exists))
+    job = Walk(fresh(), 400, members=members, pause=0.002, trick="kill", marker=str(marker))
+    job.after_commit = until_whole(marker.exists, members)
     drive(processes, job)
     assert marker.exists()
     assert job.asked == len(job.sizes) + 1
-    assert job.sizes[-1] == 2
+    assert job.sizes[-1] == members
 
 
 def until_whole(begun: Callable[[], bool], size: int = 2) -> Callable[[Walk], None]:
@@ -274,7 +278,7 @@ def test_two_drivers_share_the_workers_out() -> None:
         dask.config.set({"ipsdist.connect-timeout": 0.5}),
     ):
         for fewest in (1, 2):
-            jobs = [Walk(fresh(), 300, fewest=fewest, pause=0.002) for _ in range(2)]
+            jobs = [Walk(fresh(), 300, fewest=fewest, pause=0.002, trick="share") for _ in range(2)]
             with ThreadPoolExecutor(2) as pool:
                 list(pool.map(drive, (one, other), jobs))
             assert all(job.asked == len(job.sizes) for job in jobs)
@@ -296,7 +300,7 @@ def test_nothing_is_left_on_the_workers(processes: DaskExecutor) -> None:
         assert doors == 0
         assert files <= before[address][1]
         assert threads_ <= before[address][2]
-        assert size - before[address][3] < 6 * BALLAST
+        assert size - before[address][3] < 3 * BALLAST
 
 
 def test_an_interrupt_ends_the_members(processes: DaskExecutor) -> None:
