@@ -56,7 +56,6 @@ cells = 120
 [dictionary]
 terms = ["1", "r", "r**2", "r**3"]
 """
-GANG = {"ipsdist.gang.size": 2, "ipsdist.gang.epoch": 1.0}
 _LATER = ("densities", "equations", "kernel", "report", "end")
 _STEPPING = 0.8
 """Share of the moments that fall into the stepping; it takes most of the time, and has the most to lose."""
@@ -68,14 +67,15 @@ DOWN = 3.0
 class Stage:
     """What all trials share: the run, its undisturbed answer, how many epochs it has and its size on the disk."""
 
-    def __init__(self, folder: Path, sets: Sequence[str] = ()) -> None:
-        """Do the run once undisturbed in one process, and once by a gang."""
+    def __init__(self, folder: Path, sets: Sequence[str] = (), epoch: float = 1.0) -> None:
+        """Do the run once undisturbed in one process, and once by a gang with epochs of so many seconds."""
+        self.gang = {"ipsdist.gang.size": 2, "ipsdist.gang.epoch": epoch}
         self.source, self.sets = folder / "faults.toml", list(sets)
         self.source.write_text(RUN)
         alone, gang = Trial(folder / "alone"), Trial(folder / "gang")
         self._do(alone, {}, {})
         self.answer = digest(alone.folder / "out")
-        self._do(gang, {"workers": 2}, GANG)
+        self._do(gang, {"workers": 2}, self.gang)
         self.same = digest(gang.folder / "out") == self.answer
         commits = [line[2] for line in gang.lines() if line[1] == "commit"]
         self.commits, self.units = len(commits), commits[-1]
@@ -128,7 +128,7 @@ def commit(trial: Trial, process: subprocess.Popen, number: int, delay: float) -
 
 def on_workers(stage: Stage, trial: Trial, random: np.random.Generator, when: Callable[..., Any]) -> Row:
     """Kill one of two workers."""
-    command = trial.run(stage.source, stage.sets, {"workers": 2}, GANG)
+    command = trial.run(stage.source, stage.sets, {"workers": 2}, stage.gang)
     where = when(command)
     workers = trial.workers(command)
     if workers:
@@ -144,13 +144,13 @@ def worker(stage: Stage, trial: Trial, random: np.random.Generator) -> Row:
 
 def at_commit(stage: Stage, trial: Trial, random: np.random.Generator) -> Row:
     """While a checkpoint is written."""
-    number, delay = int(random.integers(1, max(2, stage.commits - 1))), random.uniform(0.0, 0.02)
+    number, delay = int(random.integers(1, max(2, stage.commits * 2 // 3))), random.uniform(0.0, 0.02)
     return on_workers(stage, trial, random, lambda command: commit(trial, command, number, delay))
 
 
 def frozen(stage: Stage, trial: Trial, random: np.random.Generator) -> Row:
     """Stop a worker for longer than its peers wait, and let it go on."""
-    command = trial.run(stage.source, stage.sets, {"workers": 2}, {**GANG, "ipsdist.gang.timeout": 2.0})
+    command = trial.run(stage.source, stage.sets, {"workers": 2}, {**stage.gang, "ipsdist.gang.timeout": 2.0})
     where = moment(stage, trial, command, random, 0.5)
     workers = trial.workers(command)
     stopped = workers[random.integers(len(workers))]
@@ -163,17 +163,17 @@ def frozen(stage: Stage, trial: Trial, random: np.random.Generator) -> Row:
 
 def command(stage: Stage, trial: Trial, random: np.random.Generator) -> Row:
     """Kill the command and give it again."""
-    first = trial.run(stage.source, stage.sets, {"workers": 2}, GANG)
+    first = trial.run(stage.source, stage.sets, {"workers": 2}, stage.gang)
     where = moment(stage, trial, first, random)
     first.kill()
-    codes = [first.wait(), trial.run(stage.source, stage.sets, {"workers": 2}, GANG).wait(LIMIT)]
+    codes = [first.wait(), trial.run(stage.source, stage.sets, {"workers": 2}, stage.gang).wait(LIMIT)]
     return {"codes": codes, "where": where, "open": [], "faults": 1}
 
 
 def scheduler(stage: Stage, trial: Trial, random: np.random.Generator) -> Row:
     """Kill the scheduler; start another and give the command again."""
     first, file = trial.cluster()
-    run = trial.run(stage.source, stage.sets, {"scheduler": file}, GANG)
+    run = trial.run(stage.source, stage.sets, {"scheduler": file}, stage.gang)
     where = moment(stage, trial, run, random)
     first.kill()
     begun = time.monotonic()
@@ -181,7 +181,7 @@ def scheduler(stage: Stage, trial: Trial, random: np.random.Generator) -> Row:
     noticed = time.monotonic() - begun
     await_that(lambda: not trial.processes(users=True), 120)  # workers end with their scheduler
     _, file = trial.cluster()
-    again = trial.run(stage.source, stage.sets, {"scheduler": file}, GANG)
+    again = trial.run(stage.source, stage.sets, {"scheduler": file}, stage.gang)
     await_that(lambda: again.poll() is not None, LIMIT)
     addresses = outside([*trial.processes(), *trial.processes(users=True)])
     return {"codes": [*codes, again.poll()], "where": where, "open": addresses, "faults": 1, "noticed": noticed}
@@ -191,7 +191,7 @@ def link(stage: Stage, trial: Trial, random: np.random.Generator) -> Row:
     """Take the link of one of two hosts down for 3 s."""
     with hosts(2) as (hub, each, addresses, set_link):
         _, file = trial.cluster(addresses, hub, each)
-        run = trial.run(stage.source, stage.sets, {"scheduler": file}, GANG, hub)
+        run = trial.run(stage.source, stage.sets, {"scheduler": file}, stage.gang, hub)
         where, number = moment(stage, trial, run, random, 0.6), int(random.integers(2))
         set_link(number, False)
         time.sleep(DOWN)
@@ -205,12 +205,12 @@ def link(stage: Stage, trial: Trial, random: np.random.Generator) -> Row:
 def full_disk(stage: Stage, trial: Trial, random: np.random.Generator) -> Row:
     """Fill the disk on the way; make room and give the command again."""
     with disk(trial.folder / "disk", 64 * 2**20 + 20 * stage.bytes) as home:
-        first = trial.run(stage.source, stage.sets, {"workers": 2}, GANG, out=home / "out")
+        first = trial.run(stage.source, stage.sets, {"workers": 2}, stage.gang, out=home / "out")
         where = moment(stage, trial, first, random, 0.9)
         fill(home / "filler")
         codes = [first.wait(LIMIT)]
         (home / "filler").unlink()
-        codes.append(trial.run(stage.source, stage.sets, {"workers": 2}, GANG, out=home / "out").wait(LIMIT))
+        codes.append(trial.run(stage.source, stage.sets, {"workers": 2}, stage.gang, out=home / "out").wait(LIMIT))
         shutil.copytree(home / "out", trial.folder / "out")
     return {"codes": codes, "where": where, "open": [], "faults": 1}
 
@@ -242,7 +242,7 @@ def good(row: Row) -> bool:
     """Tell whether a trial holds all that is asked."""
     said = row["codes"] == [0] or len(row["said"]) == (row["codes"][0] == 1)
     kept = row["ended"] and row["same"] and row["repeated"] <= 1
-    return kept and said and not row["left"] and not row["files"] and not row["open"]
+    return row["faults"] == 1 and kept and said and not row["left"] and not row["files"] and not row["open"]
 
 
 def table(rows: list[Row]) -> str:

@@ -27,31 +27,31 @@ _STEP = 20e-6
 """A step without particles or nodes."""
 _PARTICLE = {1: 3.6e-9, 2: 9e-9, 3: 24e-9}
 """One particle in one step: noise, force, move, deposit (benchmarks/step.py)."""
-_NODE = {1: 3.5e-9, 2: 2e-9, 3: 1.7e-9}
+_NODE = {1: 2.5e-9, 2: 2e-9, 3: 1.7e-9}
 """One point of one transform of the padded mesh."""
-_SLICE = 0.4e-3
+_SLICE = 0.2e-3
 """A slice written, whatever it holds."""
 _SEEN = {1: 15e-9, 2: 50e-9, 3: 200e-9}
 """One particle deposited in a slice with its displacement to the next one."""
-_BYTE = {1: 3e-9, 2: 2e-9, 3: 1e-9}
+_BYTE = {1: 2e-9, 2: 1.5e-9, 3: 0.4e-9}
 """One byte of deposits compressed, or read again."""
 _KEPT = 0.8e-9
 """One byte of a checkpoint written."""
 _PAIR = 1.2e-9
 """One pair summed directly in a step."""
-_SORTED = 150e-9
+_SORTED = 115e-9
 """One particle in a step of prefix sums or moments."""
-_DENSITY, _POINT = 0.25e-3, 1.2e-7
+_DENSITY, _POINT = 0.13e-3, 1.0e-7
 """A slice smoothed, and one point of its grid."""
 _SOLVING = {1: 1.5, 2: 4.5}
 """The mean-field equation searched and solved, slices left out."""
-_PAIRED, _TESTED = 0.95e-3, 0.15e-3
+_PAIRED, _TESTED = 0.45e-3, 0.06e-3
 """A slice paired, whatever with; with one more test function."""
-_LAG = {1: 4e-9, 2: 4e-9, 3: 1.8e-9}
+_LAG = {1: 2.8e-9, 2: 2.4e-9, 3: 1.2e-9}
 """One point of one transform of a slice that is paired."""
 _TABLE = 60e-9
 """One point of one transform of a function that is tabulated."""
-_DIRECT = 0.8e-9
+_DIRECT = 0.5e-9
 """One function of one pair of a slice that is summed directly."""
 _HAT = 4.4e-9
 """One pair of hats in a slice."""

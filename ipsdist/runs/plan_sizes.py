@@ -22,9 +22,9 @@ __all__ = ["busy", "driver_bytes", "function_count", "passing_bytes", "step_traf
 _FIGURES = 90_000_000
 _NETWORK = 500_000_000
 """JAX, and the road of neural networks."""
-_DEPOSITS = {1: 0.40, 2: 0.18, 3: 0.17}
+_DEPOSITS = {1: 0.40, 2: 0.18, 3: 0.06}
 """What is left of deposits by compression where particles are many: the corners of the box are empty."""
-_BUSY, _IDLE = 0.25, 0.1
+_BUSY, _IDLE = 0.67, 0.1
 """Nodes with particles to nodes that could hold one; below a tenth, compression gains no more."""
 _SMOOTH, _HATS, _CELLS = 0.55, 0.13, 0.2
 """What is left of densities, of Grams over hats, and of solved densities, which seldom have all cells."""

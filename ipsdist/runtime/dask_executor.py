@@ -23,7 +23,7 @@ from ipsdist.runtime.clusters.starting import first_worker, size_of
 from ipsdist.runtime.epochs import Capacity, Job
 from ipsdist.runtime.executor import Tick
 from ipsdist.runtime.gang.driver import drive
-from ipsdist.runtime.settings import check_settings, setting
+from ipsdist.runtime.settings import ADAPTIVE, check_settings, setting
 
 __all__ = ["DaskExecutor"]
 
@@ -125,7 +125,9 @@ class DaskExecutor:
 
     def together(self, job: Job, *, stage: str, observe: Callable[[float], None]) -> None:
         """Do all epochs of a job on a gang of workers; see ``Executor``."""
-        drive(self._started(), job, stage=stage, observe=observe)
+        client = self._started()
+        with self._grown(client, job.members):
+            drive(client, job, stage=stage, observe=observe)
 
     def close(self) -> None:
         """Disconnect; stop what was started here."""
@@ -158,6 +160,21 @@ class DaskExecutor:
         check_likeness(client, argument, self._report is not None)
         self.workers = max(self.workers, len(suitable(client)))
         self._ready(client)
+
+    @contextlib.contextmanager
+    def _grown(self, client: distributed.Client, members: int) -> Iterator[None]:
+        """Let an adaptive cluster have as many workers as a gang wants: it grows by tasks, and a gang has few."""
+        size = size_of(self.name, self._asked) if self.name in ADAPTIVE else None
+        if size is None or not size.adaptive:
+            yield
+            return
+        cluster: Any = client.cluster
+        fewest = max(1, size.minimum)
+        cluster.adapt(minimum=max(fewest, min(members, size.maximum)), maximum=size.maximum)
+        try:
+            yield
+        finally:
+            cluster.adapt(minimum=fewest, maximum=size.maximum)
 
     def _started(self) -> distributed.Client:
         if self._client is None:

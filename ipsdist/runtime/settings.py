@@ -115,6 +115,12 @@ def _optional(lowest: int) -> Callable[[Any], int | None]:
     return lambda value: None if value is None else _whole(value, lowest)
 
 
+def _truth(value: Any) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
 def _seconds(lowest: float, highest: float = math.inf) -> Callable[[Any], float]:
     def read(value: Any) -> float:
         import dask.utils
@@ -155,6 +161,11 @@ def _of_cluster(name: str, wait: float) -> Iterator[Setting]:
         adapts = "with `maximum`, workers come and go with the work, never fewer than these"
         yield Setting(f"{key}minimum", None, _optional(0), adapts, f"{rule} 0")
         yield Setting(f"{key}maximum", None, _optional(1), "the most workers; together with `minimum`", f"{rule} 1")
+    if name == "mpi":
+        keys = (
+            "TLS with keys made for this cluster; not set: where it has several hosts, and Dask's configuration no keys"
+        )
+        yield Setting(f"{key}security", None, _truth, keys, "true or false")
     if name != "local":
         yield Setting(f"{key}wait", wait, _seconds(1.0), "time for the first worker to come", "seconds, at least 1")
 
@@ -205,7 +216,7 @@ _TAIL = """Whatever else stands in `cluster.NAME` goes to the class of that clus
 | NAME | class |
 |---|---|
 | `local` | `distributed.LocalCluster` |
-| `slurm` | `dask_jobqueue.SLURMCluster` (and its own section `jobqueue.slurm`) |
+| `slurm` | `dask_jobqueue.SLURMCluster` (and its own section `jobqueue.slurm`); `security: true` unless set otherwise |
 | `mpi` | `dask_mpi.initialize` |
 | `kubernetes` | `dask_kubernetes.operator.KubeCluster` (and its own section `kubernetes`) |
 | `cuda` | `dask_cuda.LocalCUDACluster` |

@@ -97,7 +97,9 @@ def save_block(
     if any(d.flux is not None for d in on):
         still = np.zeros((mesh.dimension, *mesh.shape), dtype=np.int64)
         flux = np.stack([still if d.flux is None else d.flux for d in on])
-        moves = np.array([-1 if d.squared_move is None else d.squared_move for d in on], dtype=np.int64)
+        sums = [-1 if d.squared_move is None else d.squared_move for d in on]
+        # Many particles that move far: what no int64 holds is kept to 53 bits.
+        moves = np.array(sums, dtype=np.int64 if max(sums) < 2**63 else np.float64)
         store.write(f"{group}/flux", flux, dims=("slice", "space", *axes), units=f"spacing/{FLUX_ONE}")
         store.write(f"{group}/squared_move", moves, dims=("slice",), units=f"spacing^2/{MOVE_ONE}")
         apart = np.array(two_apart, dtype=np.float64)

@@ -170,6 +170,7 @@ class _Part:
     def _see(self, gang: Together) -> None:
         number = self._slices.number
         if number in self._kept:
+            check_owner(self.store, self._task)
             rows = kept_rows(self._task.config, self._setup)
             write_rows(self.store, kept_name(self._task.index[0], number), self._first, self.state.positions, rows)
         self._slices.see(self.state, gang)

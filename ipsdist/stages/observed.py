@@ -148,7 +148,8 @@ class Observed:
         if last.mesh != state.mesh:
             self.settle(together)
             last = self._slices[-1] = last.on(state.mesh)
-        last.flux, square = deposit_flux(self._last, state.positions, state.mesh)
+        most = int(last.count.max())
+        last.flux, square = deposit_flux(self._last, state.positions, state.mesh, most)
         last.squares[:2] = square & _LOW, square >> 32
         self._later(together, last.flux, last.squares[:2])
         if len(self._slices) > 1:

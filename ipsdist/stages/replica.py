@@ -61,7 +61,7 @@ class ReplicaJob:
         self._wanted: Reached | None = None
         self._seconds = seconds
         self._step_seconds = self._saving_seconds = 0.0
-        self._old = {f"{self._group}/{n}" for n in store.names(self._group) if n.startswith("checkpoint-")}
+        self._old = self._checkpoints()
         self._costs: list[dict[str, Any]] = []
         if found is None:
             self._make_kept()
@@ -133,8 +133,14 @@ class ReplicaJob:
             name = kept_name(self._replica, number)
             self._store.create_array(name, shape, kind, _DIMS, chunks, "length", compress=False)
 
+    def _checkpoints(self) -> set[str]:
+        """Return the groups of all checkpoints that there are."""
+        return {f"{self._group}/{n}" for n in self._store.names(self._group) if n.startswith("checkpoint-")}
+
     def _forget(self) -> None:
-        """Discard checkpoints but the one that counts."""
+        """Discard checkpoints but the one that counts; at the end also what members of a dead driver have made since."""
+        if self._at.step == self._steps[-1]:
+            self._old |= self._checkpoints()
         for group in sorted(self._old - {self._at.group}):
             self._store.discard(group)
             self._old.discard(group)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import ipsdist as ips
 from ipsdist import runs
 from ipsdist.cli.app import main
 from ipsdist.config import resolve
+from ipsdist.learning.network import network_installed
 from ipsdist.model.errors import InputError
-from ipsdist.runs.beforehand import foreseen
 from ipsdist.runs.inputs import read_inputs
 from ipsdist.runs.plan import duration, planned, size
 from ipsdist.runs.plan_sizes import driver_bytes, step_traffic
-from ipsdist.runs.refusals import memory_here, refuse_disk, refuse_memory
 from ipsdist.runs.setup import prepare
 from ipsdist.runtime.epochs import Capacity
-from ipsdist.stages.gang_size import PROCESS_BYTES, USABLE
-from ipsdist.storage import place
 from tests.runs.samples import write
 
 GB = 1_000_000_000
@@ -38,19 +33,6 @@ def made(*sets, source="cubic"):
     """Return configuration and setup of a case."""
     config = resolve(source, sets)
     return config, prepare(config, read_inputs(config))
-
-
-def refused(sets, capacity, here=100 * GB, local=False, source="cubic"):
-    """Return the words with which a run is refused for its memory."""
-    config, setup = made(*sets, source=source)
-    with pytest.raises(InputError) as error:
-        refuse_memory(planned(config, setup, capacity), config, setup, here, local=local)
-    return str(error.value)
-
-
-def number(text, pattern):
-    """Return the number that stands in a text where the pattern has its group."""
-    return float(re.search(pattern, text).group(1))
 
 
 # What it says
@@ -166,6 +148,27 @@ def test_a_plan_is_near_the_truth(source, sets, tmp_path):
     assert plan.store_bytes / 2 < store < plan.store_bytes * 2
 
 
+def test_the_rows_of_the_benchmark_are_planned_right(monkeypatch, tmp_path):
+    """Over cases, forms and sizes: seconds within a factor of two, memory never far too little."""
+    folder = Path(__file__).parents[2] / "benchmarks"
+    if not (folder / "plan.py").exists():
+        pytest.skip("the benchmarks are not beside the tests")
+    monkeypatch.syspath_prepend(folder)
+    spec = importlib.util.spec_from_file_location("benchmark_of_plans", folder / "plan.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    rows = benchmark.load(Path(__file__).parents[1] / "data" / "plan.jsonl")
+    assert len(rows) > 20
+    for row in rows:
+        if row["name"] in ("polarization", "consensus, 6 terms") and not network_installed():
+            continue
+        source, sets = benchmark.case(row["name"], tmp_path)
+        plan = runs.plan(resolve(source, sets))
+        assert 0.5 < plan.cpu_seconds / (row["cpu"] * row["speed"]) < 2.0, row["name"]
+        assert 0.75 < plan.peak_bytes / row["peak"] < 2.2, row["name"]
+        assert 0.5 < plan.store_bytes / sum(row["store"].values()) < 2.0, row["name"]
+
+
 # Imports
 
 
@@ -187,91 +190,6 @@ def test_a_file_of_arrays_is_planned_too(tmp_path):
     np.savez(tmp_path / "x.npz", times=np.arange(20) * 0.01, positions=x)
     (tmp_path / "x.toml").write_text(f'[data]\nsource = "import"\nfile = "{tmp_path}/x.npz"\n')
     assert runs.plan(resolve(tmp_path / "x.toml")).rows[0].store_bytes > x.nbytes
-
-
-# Refusals
-
-
-def test_a_replica_too_large_for_its_workers_is_refused():
-    """With what it needs, what they have, and how many of them would do: so many then fit, one less does not."""
-    sets = ["system.particles=2000000000"]
-    said = refused(sets, Capacity(4, GB))
-    assert said.startswith("`--workers` must each have the memory of a task; got ")
-    assert "for a share of the particles, against 1 GB of each of 4 workers" in said
-    count = int(number(said, r"; (\d+) workers like these would fit"))
-    config, setup = made(*sets)
-    fits = [planned(config, setup, Capacity(n, GB)).worker_bytes <= USABLE * GB for n in (count - 1, count)]
-    assert fits == [False, True]
-
-
-def test_fewer_processes_of_this_machine_would_fit():
-    """They share its memory."""
-    here = 8 * GB
-    said = refused(["time.observe_every=10"], Capacity(16, here // 16), here, local=True, source="radial_3d")
-    fewer = int(number(said, r"--workers (\d+) would fit$"))
-    assert "for a task of the equations, against 500 MB of each of 16 workers" in said
-    config, setup = made("time.observe_every=10", source="radial_3d")
-    for count, fits in ((fewer, True), (fewer + 1, False)):
-        plan = planned(config, setup, Capacity(count, here // count))
-        assert (plan.worker_bytes <= USABLE * (here // count)) == fits
-
-
-def test_a_system_too_large_for_this_process_is_refused():
-    """The largest number of particles that fits is said, and half the bytes of each where that is enough."""
-    sets = ["system.particles=300000000"]
-    said = refused(sets, Capacity(1, None), 6 * GB, local=True)
-    assert said.startswith("`system.particles` must fit the memory of this machine; got ")
-    assert 'run.precision = "float32" would fit, or system.particles = ' in said
-    particles = int(number(said, r"system\.particles = (\d+) would fit"))
-    config, setup = made(f"system.particles={particles}")
-    refuse_memory(planned(config, setup, Capacity(1, None)), config, setup, 6 * GB, local=True)
-
-
-def test_a_selection_too_large_for_the_driver_is_refused():
-    """By the number of terms that it can hold."""
-    terms = 'dictionary.terms=["1","r","r**2","r**3","r**4","sin(r)","cos(r)","exp(-r)"]'
-    said = refused([terms, "fit.network=off"], Capacity(2, GB), GB, source="consensus")
-    count = int(number(said, r"; at most (\d+) terms would fit$"))
-    assert said.startswith("`dictionary.terms` must leave a selection that this machine can hold; got ")
-    assert 4 <= count < 8
-
-
-def test_unknown_memory_is_not_refused():
-    """Of workers elsewhere that say nothing of theirs, nothing is known."""
-    config, setup = made("system.particles=2000000000")
-    refuse_memory(planned(config, setup, Capacity(4, None)), config, setup, GB, local=False)
-
-
-def test_a_store_too_large_for_its_disk_is_refused(tmp_path, monkeypatch):
-    """With both numbers; what a run that goes on has written already is not asked for again."""
-    config, setup = made()
-    plan = planned(config, setup, Capacity(1, None))
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(GB, GB - 10**6, 10**6))
-    with pytest.raises(
-        InputError, match=r"`--out` must be on a disk with room for the store; got about .* MB for 980 kB"
-    ):
-        refuse_disk(plan, place(tmp_path / "new" / "run"))
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "chunk").write_bytes(bytes(plan.store_bytes))
-    refuse_disk(plan, place(tmp_path / "old"))
-    refuse_disk(plan, place("memory://run"))
-
-
-def test_memory_here_is_a_limit_that_holds():
-    """At most that of the machine; a limit of this process counts."""
-    assert PROCESS_BYTES < memory_here() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def test_a_refused_run_leaves_nothing(tmp_path, capsys):
-    """Exit code 2, one line, no directory."""
-    words = ["run", "cubic", "--out", str(tmp_path / "out"), "--set", "system.particles=2000000000"]
-    words += ["--set", "run.precision=float64"]
-    if memory_here() > 40 * GB:
-        pytest.skip("this machine could do it")
-    assert main(words) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-    assert not (tmp_path / "out").exists()
 
 
 # The command
@@ -327,17 +245,6 @@ def test_a_cluster_is_planned_without_being_started(monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "has 4 GB" in out
     assert "on 6 workers" in out
-
-
-def test_what_is_foreseen_is_what_a_run_meets(tmp_path):
-    """The same words from the plan and from the run."""
-    config = resolve("cubic", ["system.particles=2000000000"])
-    plan, refusal = foreseen(config, Capacity(1, None), place(tmp_path), local=True)
-    if plan.peak_bytes < memory_here():
-        pytest.skip("this machine could do it")
-    with pytest.raises(ips.InputError) as error:
-        ips.run("cubic", tmp_path / "out", sets=["system.particles=2000000000"])
-    assert str(error.value) == str(refusal)
 
 
 def test_info_needs_a_run(tmp_path):

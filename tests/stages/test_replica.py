@@ -168,3 +168,28 @@ def test_a_stage_begun_anew_stops_a_late_member(tmp_path):
     with pytest.raises(RunError, match="the particles of this run have been begun anew by another command"):
         epoch.do(epoch.shares[0], ALONE, {}, lambda units: None)
     assert not store.exists("particles/replica-0/block-0/count")
+
+
+def test_a_late_member_does_not_touch_kept_positions(tmp_path):
+    """Positions that the run keeps are not overwritten either, once another command has begun the particles anew."""
+    from ipsdist.model.together import ALONE
+
+    config = configured(tmp_path, 1, *SHORT, "time.positions_at=[0.0]")
+    store = begun(tmp_path / "store.zarr", config)
+    epoch = job_of(store, config).epoch(1, None)
+    store.commit("particles/begun", {"fingerprint": "another"})
+    with pytest.raises(RunError, match="the particles of this run have been begun anew by another command"):
+        epoch.do(epoch.shares[0], ALONE, {}, lambda units: None)
+    with pytest.raises(RunError, match="it is not there"):
+        store.read("particles/replica-0/positions-0")
+
+
+def test_leftovers_of_a_dead_drivers_members_go(tmp_path):
+    """Members outlive their driver by a moment: the checkpoint that they make while the next one works goes too."""
+    config = configured(tmp_path, 1, *SHORT, "time.positions_at=[]")
+    store = begun(tmp_path / "store.zarr", config)
+    drive(store, config, [(2, 14000, "")])
+    job = job_of(store, config)
+    store.write("particles/replica-0/checkpoint-7-1000/positions", np.zeros((4, 1)), ("particle", "space"))
+    assert job.epoch(2, None) is None
+    assert [n for n in store.names("particles/replica-0") if "checkpoint" in n] == []

@@ -9,13 +9,19 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from ipsdist.model.deposits import Deposits, neighbour_offsets
+from ipsdist.model.deposits import COUNT_ONE, MOVE_ONE, Deposits, neighbour_offsets
+from ipsdist.model.errors import RunError
 from ipsdist.model.mesh import Mesh
 
 __all__ = ["deposit", "deposit_flux", "squared_moves"]
 
 Positions = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+
+_ROOM = 2.0**63
+"""What an integer of a deposit cannot reach."""
+_FARTHEST = 2.0**20
+"""Spacings whose square, of three axes, is an integer still in units of 1 / MOVE_ONE."""
 
 
 def _layout(mesh: Mesh) -> tuple[float, Integers, Integers, Integers, Integers]:
@@ -73,35 +79,60 @@ def deposit(positions: npt.ArrayLike, mesh: Mesh) -> Deposits:
     return Deposits(mesh, len(x), count.reshape(mesh.shape), products.reshape(-1, *mesh.shape))
 
 
-def deposit_flux(before: npt.ArrayLike, after: npt.ArrayLike, mesh: Mesh) -> tuple[Integers, int]:
+def deposit_flux(
+    before: npt.ArrayLike, after: npt.ArrayLike, mesh: Mesh, most: int | None = None
+) -> tuple[Integers, int]:
     """Return the flux (d, nodes...) and the squared move from ``before`` to ``after`` (N, d), units as in `Deposits`.
 
-    The weights are those of ``before``, which the mesh must hold (ValueError); ``after`` may lie anywhere.
+    The weights are those of ``before``, which the mesh must hold (ValueError); ``after`` may lie anywhere. ``most`` is
+    the largest count of a node where ``before`` are a part of the particles only. Raises RunError where the integers
+    could overflow: nodes that move by more than 2**27 particles times spacings.
     """
     from ipsdist.numerics.device import deposit as device
 
     x, y = _pair(before, after, mesh)
     flux = np.zeros((mesh.dimension, math.prod(mesh.shape)), dtype=np.int64)
-    squares = np.zeros(2, dtype=np.int64)
+    squares, reach = np.zeros(2, dtype=np.int64), np.zeros(1)
     if mesh.dimension == 1:
-        lost = device.deposit_flux_1d(x.reshape(-1), y.reshape(-1), 1.0 / mesh.spacing, mesh.lower[0], flux[0], squares)
+        flat = x.reshape(-1), y.reshape(-1)
+        lost = device.deposit_flux_1d(*flat, 1.0 / mesh.spacing, mesh.lower[0], flux[0], squares, reach)
     else:
-        lost = device.deposit_flux(x, y, *_layout(mesh), flux, squares)
+        lost = device.deposit_flux(x, y, *_layout(mesh), flux, squares, reach)
     _refuse(lost, len(x))
+    _check_reach(float(reach[0]))
+    if most is None and len(x) * COUNT_ONE * reach[0] * MOVE_ONE >= _ROOM:
+        most = int(deposit(x, mesh).count.max())
+    if most is not None and most * reach[0] * MOVE_ONE >= _ROOM:
+        raise RunError(_too_far(float(reach[0])))
     return flux.reshape(mesh.dimension, *mesh.shape), _total(squares)
 
 
 def squared_moves(before: npt.ArrayLike, after: npt.ArrayLike, mesh: Mesh) -> int:
     """Return the sum of |after - before|**2 of positions (N, d), in units of spacing**2 / MOVE_ONE.
 
-    Each square is rounded to an integer, so that chunks add exactly in any order.
+    Each square is rounded to an integer, so that chunks add exactly in any order. Raises RunError where it would
+    overflow: beyond 2**20 spacings.
     """
     from ipsdist.numerics.device import deposit as device
 
     x, y = _pair(before, after, mesh)
-    squares = np.zeros(2, dtype=np.int64)
-    device.add_squares(x, y, 1.0 / mesh.spacing, squares)
+    squares, reach = np.zeros(2, dtype=np.int64), np.zeros(1)
+    device.add_squares(x, y, 1.0 / mesh.spacing, squares, reach)
+    _check_reach(float(reach[0]))
     return _total(squares)
+
+
+def _check_reach(reach: float) -> None:
+    """Refuse displacements, in spacings, whose squares no integer holds."""
+    if not reach <= _FARTHEST:
+        raise RunError(_too_far(reach))
+
+
+def _too_far(reach: float) -> str:
+    return (
+        f"particles move by up to {reach:.3g} mesh spacings between two slices, too far for exact sums of so many; "
+        "observe more often (time.observe_every, data.slices), or set data.labelled = false"
+    )
 
 
 def _total(squares: Integers) -> int:

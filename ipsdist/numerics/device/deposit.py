@@ -66,14 +66,15 @@ def deposit_products(positions, inverse, lower, shape, strides, steps, pairs, co
 
 
 @njit(cache=True, nogil=True)
-def deposit_flux(before, after, inverse, lower, shape, strides, steps, flux, squares):  # type: ignore[no-untyped-def]
+def deposit_flux(before, after, inverse, lower, shape, strides, steps, flux, squares, reach):  # type: ignore[no-untyped-def]
     """Add weight of ``before`` (n, d) times displacement to ``flux`` (d, nodes); return how many are off the mesh.
 
     Displacements are in spacings, rounded to 1 / MOVE_ONE. ``squares`` (2,) receives the sum of their rounded squares,
-    low 32 bits and the rest apart, so that no particle number overflows it.
+    low 32 bits and the rest apart, so that no particle number overflows it; ``reach`` (1,) the largest displacement
+    along an axis, by which the caller tells whether any of these integers overflowed.
     """
     weights = np.empty(steps.size, np.int64)
-    lost = 0
+    lost, farthest = 0, reach[0]
     for i in range(before.shape[0]):
         node = _corner_weights(before[i], inverse, lower, shape, strides, weights)
         if node < 0:
@@ -83,12 +84,14 @@ def deposit_flux(before, after, inverse, lower, shape, strides, steps, flux, squ
         for a in range(before.shape[1]):
             shift = (np.float64(after[i, a]) - np.float64(before[i, a])) * inverse
             square += shift * shift
+            farthest = max(farthest, abs(shift))
             amount = np.int64(np.rint(shift * _MOVE_ONE))
             for c in range(steps.size):
                 flux[a, node + steps[c]] += weights[c] * amount
         whole = np.int64(np.rint(square * _MOVE_ONE))
         squares[0] += whole & 0xFFFFFFFF
         squares[1] += whole >> 32
+    reach[0] = farthest
     return lost
 
 
@@ -111,9 +114,9 @@ def deposit_products_1d(positions, inverse, lower, count, products):  # type: ig
 
 
 @njit(cache=True, nogil=True)
-def deposit_flux_1d(before, after, inverse, lower, flux, squares):  # type: ignore[no-untyped-def]
+def deposit_flux_1d(before, after, inverse, lower, flux, squares, reach):  # type: ignore[no-untyped-def]
     """Do what `deposit_flux` does for flat ``before`` and ``after`` (n,) and ``flux`` (nodes,)."""
-    lost = 0
+    lost, farthest = 0, reach[0]
     for i in range(before.size):
         q = before[i] * inverse
         floor = np.floor(q)
@@ -123,23 +126,28 @@ def deposit_flux_1d(before, after, inverse, lower, flux, squares):  # type: igno
         k = np.int64(floor) - lower
         w = np.int64((q - floor) * _ONE + 0.5)
         shift = (np.float64(after[i]) - np.float64(before[i])) * inverse
+        farthest = max(farthest, abs(shift))
         amount = np.int64(np.rint(shift * _MOVE_ONE))
         flux[k] += (_ONE - w) * amount
         flux[k + 1] += w * amount
         whole = np.int64(np.rint(shift * shift * _MOVE_ONE))
         squares[0] += whole & 0xFFFFFFFF
         squares[1] += whole >> 32
+    reach[0] = farthest
     return lost
 
 
 @njit(cache=True, nogil=True)
-def add_squares(before, after, inverse, squares):  # type: ignore[no-untyped-def]
+def add_squares(before, after, inverse, squares, reach):  # type: ignore[no-untyped-def]
     """Add the rounded squares of the displacements (n, d) to ``squares`` (2,), as `deposit_flux` does; no mesh."""
+    farthest = reach[0]
     for i in range(before.shape[0]):
         square = 0.0
         for a in range(before.shape[1]):
             shift = (np.float64(after[i, a]) - np.float64(before[i, a])) * inverse
             square += shift * shift
+            farthest = max(farthest, abs(shift))
         whole = np.int64(np.rint(square * _MOVE_ONE))
         squares[0] += whole & 0xFFFFFFFF
         squares[1] += whole >> 32
+    reach[0] = farthest

@@ -13,7 +13,7 @@ from distributed.comm.addressing import parse_host_port
 
 from ipsdist.model.errors import InputError
 
-__all__ = ["certificates", "speaks_tls"]
+__all__ = ["certificates", "keys_of_its_own", "speaks_tls"]
 
 _SECONDS = 2.0
 _PLAIN = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
@@ -29,6 +29,19 @@ def certificates() -> dict[str, Any]:
     except (OSError, ValueError) as error:
         rule = "must name files with a key and certificates"
         raise InputError("distributed.comm.tls", rule, error, "mend it in Dask's configuration") from error
+    return found
+
+
+def keys_of_its_own() -> dict[str, Any]:
+    """Return a configuration of Dask with TLS and keys that nobody else has, held in memory alone."""
+    made = distributed.Security.temporary()
+    found: dict[str, Any] = {
+        "distributed.comm.require-encryption": True,
+        "distributed.comm.tls.ca-file": made.tls_ca_file,
+    }
+    for role in ("client", "scheduler", "worker"):
+        found[f"distributed.comm.tls.{role}.key"] = getattr(made, f"tls_{role}_key")
+        found[f"distributed.comm.tls.{role}.cert"] = getattr(made, f"tls_{role}_cert")
     return found
 
 

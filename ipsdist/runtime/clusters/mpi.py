@@ -18,6 +18,7 @@ import psutil
 
 from ipsdist.model.errors import InputError
 from ipsdist.runtime.clusters import Tell
+from ipsdist.runtime.clusters.encryption import certificates, keys_of_its_own
 from ipsdist.runtime.clusters.starting import SCHEDULER, WORKER, first_worker, module
 from ipsdist.runtime.settings import cluster_arguments, setting
 
@@ -104,10 +105,20 @@ def _only_one_says(world: Any, error: InputError) -> None:
 def _defaults(world: Any) -> dict[str, Any]:
     """Return what dask_mpi is given: nothing listens beyond the loopback interface when all ranks are of one host."""
     options: dict[str, Any] = {"nthreads": 1, "dashboard_address": "127.0.0.1:0"}
-    if len(set(world.allgather(socket.gethostname()))) == 1:
+    together = len(set(world.allgather(socket.gethostname()))) == 1
+    if together:
         addresses = psutil.net_if_addrs()
         loopback = (name for name, found in addresses.items() if any(a.address == "127.0.0.1" for a in found))
         options["interface"] = next(loopback, None)
+    wanted = setting("cluster.mpi.security")
+    known = certificates()["ssl_context"] is not None
+    if wanted or (wanted is None and not known and not together):
+        module("cryptography", "mpi", "cluster")
+        # MPI itself brings them to where they are needed; no file holds them.
+        dask.config.set(world.bcast(keys_of_its_own() if world.Get_rank() == 0 else None, root=0))
+        known = True
+    if known:
+        options["protocol"] = "tls"
     return options
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import shlex
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ import distributed
 
 from ipsdist.model.errors import InputError
 from ipsdist.runtime.clusters import Tell
+from ipsdist.runtime.clusters.encryption import certificates
 from ipsdist.runtime.clusters.starting import SCHEDULER, first_worker, module, size_of, starting, variables
 from ipsdist.runtime.settings import cluster_arguments, setting
 
@@ -70,6 +72,10 @@ def _arguments() -> dict[str, Any]:
     if cores is None or known("memory") is None:
         fix = "set cores and memory of a job in ipsdist.cluster.slurm, or in jobqueue.slurm"
         raise InputError("--cluster", "slurm must know the size of a job", None, fix)
+    security = known("security")
+    if security is None:
+        # The scheduler listens where the nodes reach it, and runs what it is sent.
+        security = distributed.Security() if certificates()["ssl_context"] is not None else True
     prologue = [
         *(known("job_script_prologue") or []),
         *(f"export {k}={shlex.quote(v)}" for k, v in variables().items()),
@@ -80,6 +86,8 @@ def _arguments() -> dict[str, Any]:
         # Workers of one thread: BLAS and Numba run on one where bits are promised.
         "processes": known("processes") or cores,
         "job_script_prologue": prologue,
+        "security": security or None,
+        "shared_temp_directory": known("shared_temp_directory") or os.getcwd(),
         "scheduler_options": {"dashboard_address": _LOOPBACK, **(known("scheduler_options") or {})},
     }
 

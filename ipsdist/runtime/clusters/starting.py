@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -151,7 +152,8 @@ class LeaveInterruptsToTheDriver(distributed.WorkerPlugin):
 
     def setup(self, worker: distributed.Worker) -> None:  # noqa: ARG002
         """Let a worker ignore it."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if threading.current_thread() is threading.main_thread():  # else it is no process of its own
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def hush_tracker() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipsdist.model.deposits import COUNT_ONE, FLUX_ONE, MOVE_ONE, PRODUCT_ONE, neighbour_offsets
+from ipsdist.model.errors import RunError
 from ipsdist.model.mesh import Mesh
 from ipsdist.numerics.densities.deposit import deposit, deposit_flux, squared_moves
 from tests.references import corner_weights, slow_deposit, slow_flux
@@ -135,3 +136,29 @@ def test_squared_moves_add_exactly():
     whole = squared_moves(x, y, mesh)
     assert whole == squared_moves(x[:333], y[:333], mesh) + squared_moves(x[333:], y[333:], mesh)
     assert whole == pytest.approx(np.sum((y - x) ** 2) / mesh.spacing**2 * MOVE_ONE, abs=500)
+
+
+@DIMENSIONS
+def test_displacements_that_would_overflow_are_refused(dimension):
+    """2**14 particles of a node go 2**13 spacings together: their flux is 2**63, which no int64 holds; half of it is."""
+    x, mesh = np.zeros((2**14, dimension)), Mesh(0.25, (0,) * dimension, (3,) * dimension)
+    for spacings in (4096.0, -4096.0):
+        flux, square = deposit_flux(x, x + spacings * mesh.spacing, mesh)
+        assert (flux.reshape(dimension, -1)[:, 0] == int(spacings) * 2**14 * FLUX_ONE).all()
+        assert square == dimension * 4096**2 * 2**14 * MOVE_ONE
+    with pytest.raises(RunError, match=r"particles move by up to 8\.19e\+03 mesh spacings between two slices, too far"):
+        deposit_flux(x, x + 8192.0 * mesh.spacing, mesh)
+    half = x[: 2**13], x[: 2**13] + 8192.0 * mesh.spacing
+    deposit_flux(*half, mesh)
+    with pytest.raises(RunError, match="observe more often"):
+        deposit_flux(*half, mesh, int(deposit(x, mesh).count.max()))
+
+
+@DIMENSIONS
+def test_squares_that_would_overflow_are_refused(dimension):
+    """The square of 2**20 spacings is exact; beyond it is refused, not wrapped."""
+    x, mesh = np.zeros((1, dimension)), Mesh(0.25, (0,) * dimension, (3,) * dimension)
+    for deposited in (squared_moves, lambda *given: deposit_flux(*given)[1]):
+        assert deposited(x, x + 2.0**20 * mesh.spacing, mesh) == dimension * 2**40 * MOVE_ONE
+        with pytest.raises(RunError, match="too far for exact sums"):
+            deposited(x, x - (2.0**20 + 1) * mesh.spacing, mesh)

@@ -6,9 +6,11 @@ import importlib.metadata
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import dask
+import numpy as np
 import pytest
 
 from ipsdist.model.errors import InputError
@@ -16,6 +18,7 @@ from ipsdist.runtime.clusters import CLUSTERS
 from ipsdist.runtime.clusters.starting import Size, size_of
 from ipsdist.runtime.executor import make_executor
 from tests.runtime import tasks
+from tests.runtime.gang import jobs
 
 
 def refused(**choices: Any) -> str:
@@ -101,6 +104,16 @@ def test_local_is_like_workers_and_can_adapt() -> None:
     assert len(set(names.values())) == 2
 
 
+def test_an_adaptive_cluster_grows_for_a_gang() -> None:
+    """Between epochs: it begins with who is there, and has as many members as it wants soon."""
+    job = jobs.Walk(np.arange(60, dtype=np.int64).reshape(20, 3), steps=1200, pause=0.01)
+    limits = {"ipsdist.cluster.local": {"minimum": 1, "maximum": 2}, "ipsdist.gang.epoch": 0.3}
+    with dask.config.set(limits), make_executor(cluster="local") as executor:
+        executor.together(job, stage="particles", observe=lambda units: None)
+        assert executor._client.cluster._adaptive.minimum == 1
+    assert job.sizes[-1] == 2
+
+
 def test_memory_of_local_workers_is_a_setting() -> None:
     """Known before they start."""
     with dask.config.set({"ipsdist.local.memory": "1 GB"}), make_executor(workers=3) as executor:
@@ -137,3 +150,19 @@ def test_every_cluster_has_its_module() -> None:
     for name in CLUSTERS:
         module = __import__(f"ipsdist.runtime.clusters.{name}", fromlist=[name])
         assert callable(getattr(module, name))
+
+
+def test_mpi_outside_of_mpirun_is_one_line(tmp_path: Path) -> None:
+    """With a command to copy (tests/deploy runs it really)."""
+    pytest.importorskip("dask_mpi")
+    words = [sys.executable, "-m", "ipsdist", "run", "cubic", "--cluster", "mpi"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    if "needs an MPI library" in done.stderr:
+        pytest.skip("mpi4py is here, a library of MPI is not")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "error: `--cluster` mpi must be given under mpirun with at least 3 processes; got 1; "
+    )
+    assert "`mpirun -n 4 ipsdist run cubic --cluster mpi`" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

@@ -75,6 +75,7 @@ def test_workers_are_jobs_and_one_that_is_cancelled_is_replaced(jobs: Path) -> N
         assert len(numbers(jobs)) == 2
     script = (jobs / "script").read_text()
     assert "--nthreads 1" in script
+    assert " tls://127.0.0.1:" in script  # the port of a scheduler runs what it is sent
     assert "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False" in script
     until = time.monotonic() + 30
     while any(alive(number) for number in numbers(jobs)):
