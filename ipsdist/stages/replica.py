@@ -138,7 +138,7 @@ class ReplicaJob:
         return {f"{self._group}/{n}" for n in self._store.names(self._group) if n.startswith("checkpoint-")}
 
     def _forget(self) -> None:
-        """Discard checkpoints but the one that counts; at the end also what members of a dead driver have made since."""
+        """Discard checkpoints but the one that counts; at the end also what a dead driver's members made since."""
         if self._at.step == self._steps[-1]:
             self._old |= self._checkpoints()
         for group in sorted(self._old - {self._at.group}):

@@ -13,7 +13,7 @@ from ipsdist.storage import Store
 
 @pytest.mark.parametrize("move", [0, 2**62 + 1, 2**63, 10**30])
 def test_sums_of_squares_of_any_size(tmp_path, move):
-    """1e8 particles that move 300 spacings have a sum of squares beyond int64; it is kept to the last bits of a float."""
+    """1e8 particles that move 300 spacings have a sum of squares beyond int64: a float keeps it."""
     store, mesh = Store.create(tmp_path / "s.zarr", {}), Mesh(0.5, (0,), (3,))
     count, products, flux = np.array([1, 2, 3]), np.array([[4, 5, 6]]), np.array([[7, 8, 9]])
     first, last = Deposits(mesh, 10, count, products, flux, move), Deposits(mesh, 10, count, products)

@@ -100,9 +100,10 @@ def deposit_flux(
         lost = device.deposit_flux(x, y, *_layout(mesh), flux, squares, reach)
     _refuse(lost, len(x))
     _check_reach(float(reach[0]))
-    if most is None and len(x) * COUNT_ONE * reach[0] * MOVE_ONE >= _ROOM:
+    amount = float(reach[0]) * MOVE_ONE + 1.0
+    if most is None and len(x) * COUNT_ONE * amount >= _ROOM:
         most = int(deposit(x, mesh).count.max())
-    if most is not None and most * reach[0] * MOVE_ONE >= _ROOM:
+    if most is not None and most * amount >= _ROOM:
         raise RunError(_too_far(float(reach[0])))
     return flux.reshape(mesh.dimension, *mesh.shape), _total(squares)
 

@@ -140,7 +140,7 @@ def test_squared_moves_add_exactly():
 
 @DIMENSIONS
 def test_displacements_that_would_overflow_are_refused(dimension):
-    """2**14 particles of a node go 2**13 spacings together: their flux is 2**63, which no int64 holds; half of it is."""
+    """2**14 particles of a node go 2**13 spacings together: their flux is 2**63, too much for int64."""
     x, mesh = np.zeros((2**14, dimension)), Mesh(0.25, (0,) * dimension, (3,) * dimension)
     for spacings in (4096.0, -4096.0):
         flux, square = deposit_flux(x, x + spacings * mesh.spacing, mesh)
