@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ipsdist.config import RunConfig
 from ipsdist.importers.npz import Tracks, digest, read_initial, read_tracks
 from ipsdist.model.errors import InputError
-from ipsdist.stages.particles import INPUT_INITIAL, initial_positions
+from ipsdist.stages.initial import INPUT_INITIAL, initial_positions
 from ipsdist.stages.tracks import POSITIONS, RAGGED, TIMES, read_ragged
 from ipsdist.storage import Store, is_url
 

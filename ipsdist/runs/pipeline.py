@@ -30,7 +30,7 @@ from ipsdist.stages.kernel import KERNEL, load_kernel
 from ipsdist.stages.particles import PARTICLES
 from ipsdist.storage import Place, Store, locked, place
 
-__all__ = ["STAGES", "Options", "Outcome", "redo", "run"]
+__all__ = ["Options", "Outcome", "redo", "run"]
 
 
 @dataclass(frozen=True, repr=False)

@@ -55,7 +55,7 @@ def refuse_disk(plan: Plan, out: Place) -> None:
     path = out.path.absolute()
     there = next(p for p in (path, *path.parents) if p.exists())
     free = shutil.disk_usage(there).free * (1.0 - _SPARE)
-    if plan.disk_bytes <= free or plan.disk_bytes - _written(path) <= free:
+    if plan.disk_bytes <= free or plan.disk_bytes - out.size() <= free:
         return
     fix = "choose another --out"
     slices = free - (plan.disk_bytes - plan.store_bytes)
@@ -142,7 +142,3 @@ def _rounded(count: int) -> int:
     """Return a number of two digits and zeros, at most this one."""
     zeros = 10 ** max(0, len(str(count)) - 2)
     return int(count // zeros * zeros)
-
-
-def _written(path: Path) -> int:
-    return sum(f.stat().st_size for f in path.rglob("*") if f.is_file())

@@ -16,13 +16,12 @@ import distributed
 from distributed.scheduler import KilledWorker
 
 from ipsdist.model.errors import RunError
+from ipsdist.runtime.connection import AGAIN, LOST, check_scheduler
 from ipsdist.runtime.settings import setting
 from ipsdist.runtime.threads import single_threaded
 
-__all__ = ["AGAIN", "Batch", "asked"]
+__all__ = ["Batch", "asked"]
 
-AGAIN = "give the same command again: what was finished is kept"
-_LOST = f"lost the connection to the Dask scheduler; {AGAIN}"
 _GONE = ("scheduler-connection-lost", "scheduler-restart")
 _TICK_SECONDS = 0.25
 _Event = tuple[int, float] | distributed.Future[Any]
@@ -120,8 +119,7 @@ class Batch:
             with contextlib.suppress(queue.Empty):
                 return self._events.get(timeout=2.0)
             # A task that no worker can take waits without end and without an event.
-            if self._client.status != "running":
-                raise RunError(_LOST)
+            check_scheduler(self._client)
             if self._client.nthreads():
                 worked = time.monotonic()
             elif time.monotonic() - worked > self._patience:
@@ -144,7 +142,7 @@ def _result(future: distributed.Future[Any], stage: str) -> tuple[Any, float | N
         ) from error
     except CancelledError as error:
         if getattr(error, "reason", None) in _GONE:
-            raise RunError(_LOST) from None
+            raise RunError(LOST) from None
         raise RunError(f"Dask cancelled a task; {AGAIN}") from error
     except ImportError as error:
         package = (error.name or str(error)).partition(".")[0]

@@ -16,9 +16,9 @@ import distributed
 from ipsdist.runtime.batch import Batch
 from ipsdist.runtime.clusters import Tell, open_cluster
 from ipsdist.runtime.clusters.address import address
-from ipsdist.runtime.clusters.likeness import check_likeness, check_report, named, suitable
+from ipsdist.runtime.clusters.likeness import check_likeness, named, suitable
 from ipsdist.runtime.clusters.local import local, local_memory, local_size
-from ipsdist.runtime.clusters.report import reported
+from ipsdist.runtime.clusters.report import check_report, reported
 from ipsdist.runtime.clusters.starting import first_worker, size_of
 from ipsdist.runtime.epochs import Capacity, Job
 from ipsdist.runtime.executor import Tick
@@ -98,6 +98,8 @@ class DaskExecutor:
         # Threads of one process have one memory, and nobody parts it.
         alone = [worker for name, worker in found.items() if not name.startswith("inproc://")]
         limits = [worker["memory_limit"] // max(1, worker["nthreads"]) for worker in alone]
+        if self.name == "scheduler":  # those of others are paused at four fifths, unless they are set otherwise
+            limits = [4 * limit // 5 for limit in limits]
         return Capacity(max(1, self.workers, len(found)), min(limits, default=0) or None)
 
     def run(
@@ -121,7 +123,8 @@ class DaskExecutor:
         if client is None or not self.elsewhere:
             return {}
         answers = client.run(_aside, function, arguments, on_error="return")
-        return {named(client, worker): answer for worker, answer in answers.items()}
+        names = named(client, answers)
+        return {names[worker]: answer for worker, answer in answers.items()}
 
     def together(self, job: Job, *, stage: str, observe: Callable[[float], None]) -> None:
         """Do all epochs of a job on a gang of workers; see ``Executor``."""

@@ -15,7 +15,7 @@ from ipsdist.runtime.gang.pace import Pace
 from ipsdist.runtime.settings import setting
 from ipsdist.runtime.threads import single_threaded
 
-__all__ = ["Executor", "SerialExecutor", "Tick", "make_executor"]
+__all__ = ["Executor", "SerialExecutor", "Tick", "check_choices", "make_executor"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,7 +36,7 @@ class Executor(Protocol):
     """
 
     name: str
-    """How the result names it: ``serial``, ``local`` or ``scheduler``."""
+    """How the result names it: ``serial``, the name of a cluster, or ``scheduler``."""
 
     @property
     def workers(self) -> int:
@@ -163,28 +163,33 @@ def make_executor(
 
     Raises InputError for contradicting or unusable choices, and when the scheduler does not answer.
     """
+    if not check_choices(workers, scheduler, client, cluster):
+        if performance_report is not None:
+            fix = "add --workers N, --cluster or --scheduler"
+            raise InputError("--performance-report", "is a report of Dask workers", "none of them", fix)
+        return SerialExecutor()
+    if idle:
+        return SerialExecutor()
+    from ipsdist.runtime.dask_executor import DaskExecutor
+
+    return DaskExecutor(workers, scheduler, client, cluster, performance_report, tell)
+
+
+def check_choices(workers: int | None, scheduler: str | None, client: Any, cluster: str | None) -> bool:
+    """Tell whether anything but this process was chosen. Raises InputError for what contradicts itself or cannot be."""
     choices = {"--workers": workers, "--cluster": cluster, "--scheduler": scheduler, "client": client}
     given = [name for name, value in choices.items() if value is not None]
     if given[:2] == ["--workers", "--cluster"]:
         del given[0]
     if len(given) > 1:
         raise InputError(given[0], f"cannot be combined with `{given[1]}`", fix="give one of them")
-    if not given:
-        if performance_report is not None:
-            fix = "add --workers N, --cluster or --scheduler"
-            raise InputError("--performance-report", "is a report of Dask workers", "none of them", fix)
-        return SerialExecutor()
     if workers is not None and workers < 1:
         raise InputError("--workers", "must be at least 1", workers, "leave it out to work in this process")
     if cluster is not None:
         from ipsdist.runtime.clusters import check_name
 
         check_name(cluster)
-    if idle:
-        return SerialExecutor()
-    from ipsdist.runtime.dask_executor import DaskExecutor
-
-    return DaskExecutor(workers, scheduler, client, cluster, performance_report, tell)
+    return bool(given)
 
 
 def _through_pickle(value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ipsdist.model.errors import InputError
 from ipsdist.runtime.epochs import Capacity
-from ipsdist.runtime.executor import make_executor
+from ipsdist.runtime.executor import check_choices, make_executor
 
 __all__ = ["cores_here", "expected_capacity"]
 
@@ -20,16 +20,14 @@ def expected_capacity(
     No cluster is started; a scheduler is asked. Raises InputError as the command itself would.
     """
     each = None if memory is None else _bytes(memory)
-    if workers is not None and workers < 1:
-        raise InputError("--workers", "must be at least 1", workers, "leave it out to work in this process")
+    if not check_choices(workers, scheduler, None, cluster):
+        return Capacity(1, each), each is None
     if cluster in (None, "local"):
-        if workers is None and cluster is None and scheduler is None:
-            return Capacity(1, each), each is None
         with make_executor(workers, scheduler, None, cluster) as executor:
             found = executor.capacity
             here = not executor.elsewhere and each is None
     else:
-        found, here = _named(str(cluster), workers, scheduler), False
+        found, here = _named(str(cluster), workers), False
     return Capacity(found.workers, each or found.memory), here
 
 
@@ -40,15 +38,11 @@ def cores_here() -> int:
     return max(1, int(CPU_COUNT))
 
 
-def _named(cluster: str, workers: int | None, scheduler: str | None) -> Capacity:
+def _named(cluster: str, workers: int | None) -> Capacity:
     """Return what is configured of a cluster that would be started."""
-    from ipsdist.runtime.clusters import check_name
     from ipsdist.runtime.clusters.starting import size_of
     from ipsdist.runtime.settings import check_settings, cluster_arguments
 
-    if scheduler is not None:
-        raise InputError("--cluster", "cannot be combined with `--scheduler`", fix="give one of them")
-    check_name(cluster)
     check_settings()
     arguments = cluster_arguments(cluster)
     size = None if cluster == "mpi" else size_of(cluster, workers)

@@ -10,10 +10,11 @@ from typing import Any
 
 from ipsdist.model.errors import InputError
 
-__all__ = ["ADAPTIVE", "SETTINGS", "check_settings", "cluster_arguments", "document", "setting"]
+__all__ = ["ADAPTIVE", "CLUSTERS", "SETTINGS", "Setting", "check_settings", "cluster_arguments", "document", "setting"]
 
 _SECTION = "ipsdist"
-_CLUSTERS = ("local", "slurm", "mpi", "kubernetes", "cuda")
+CLUSTERS = ("local", "slurm", "mpi", "kubernetes", "cuda")
+"""The clusters that ``--cluster`` starts: each is a module of ``clusters``, with a function of its name."""
 ADAPTIVE = ("local", "slurm", "kubernetes")
 """Clusters whose workers may come and go with the work."""
 
@@ -205,12 +206,12 @@ SETTINGS: tuple[Setting, ...] = (
         "memory of each worker of `--workers N` and `--cluster local`; auto shares out what there is",
         '"auto" or bytes, e.g. "4 GB"',
     ),
-    *(found for name in _CLUSTERS for found in _of_cluster(name, 3600.0 if name == "slurm" else 300.0)),
+    *(found for name in CLUSTERS for found in _of_cluster(name, 3600.0 if name == "slurm" else 300.0)),
 )  # fmt: skip
 """All settings, in the order of the page."""
 
 _BY_NAME = {found.name: found for found in SETTINGS}
-_FREE = tuple(f"cluster.{name}." for name in _CLUSTERS)
+_FREE = tuple(f"cluster.{name}." for name in CLUSTERS)
 _TAIL = """Whatever else stands in `cluster.NAME` goes to the class of that cluster as a keyword argument:
 
 | NAME | class |

@@ -41,9 +41,10 @@ def member_bytes(config: RunConfig, setup: Setup, members: int) -> int:
 def gang_size(config: RunConfig, setup: Setup, capacity: Capacity, wanted: int | None = None) -> int:
     """Return how many workers step a replica together; 1 for one task a replica.
 
-    A gang where a replica does not fit one worker, or where there are fewer replicas than workers and each member has
-    at least 2**16 coordinates. ``wanted`` (``gang.size`` in numbers) decides instead: 1 is never a gang. At most as
-    many as there are workers; what does not fit them either is for the plan to refuse.
+    A gang where a replica does not fit one worker, or where there are fewer replicas than members with at least 2**16
+    coordinates each: gangs take turns, while tasks of one worker each are done side by side. ``wanted`` (``gang.size``
+    in numbers) decides instead: 1 is never a gang. At most as many as there are workers; what does not fit them either
+    is for the plan to refuse.
     """
     if not _divisible(config, setup):
         return 1
@@ -53,7 +54,7 @@ def gang_size(config: RunConfig, setup: Setup, capacity: Capacity, wanted: int |
     worth = min(capacity.workers, most_members(config, setup))
     if fewest is None or fewest > 1:
         return min(capacity.workers, max(worth, fewest or 1))
-    return worth if setup.replicas < capacity.workers else 1
+    return worth if setup.replicas < worth else 1
 
 
 def most_members(config: RunConfig, setup: Setup) -> int:

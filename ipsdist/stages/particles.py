@@ -13,11 +13,10 @@ from ipsdist.stages.blocks import slice_blocks
 from ipsdist.stages.continuum import box_keys, prepare_cells, solve_densities, solving_bytes
 from ipsdist.stages.gang_size import fewest_members, gang_size, member_bytes, most_members
 from ipsdist.stages.imported import read_block
-from ipsdist.stages.initial import INPUT_INITIAL, initial_positions
 from ipsdist.stages.replica import ReplicaJob, step_alone
 from ipsdist.storage import Store
 
-__all__ = ["INPUT_INITIAL", "PARTICLES", "initial_positions"]
+__all__ = ["PARTICLES"]
 
 
 def _tasks(config: RunConfig, setup: Setup, store: str, fingerprint: str) -> Sequence[Task]:

@@ -86,7 +86,7 @@ class ReplicaJob:
         return Epoch(step_epoch, [share] * members, work)
 
     def commit(self, answers: Sequence[dict[str, Any]]) -> None:
-        """Commit the epoch that was asked for last; then forget what is older."""
+        """Commit the epoch asked for last, and forget what is older. Raises RunError where members disagree."""
         assert self._wanted is not None
         places = {(a["step"], tuple(a["lower"]), tuple(a["shape"])) for a in answers}
         if len(places) != 1 or answers[0]["step"] != self._wanted.step:

@@ -14,7 +14,7 @@ from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
 from ipsdist.runs.fingerprints import fingerprints
 from ipsdist.runs.inputs import file_digests
-from ipsdist.runs.pipeline import STAGES
+from ipsdist.runs.order import STAGES
 
 __all__ = ["Place", "places", "run_name"]
 

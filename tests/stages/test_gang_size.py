@@ -37,6 +37,8 @@ def _case(*sets):
         (("system.particles=10000000",), 2, 1, 1),
         (("system.particles=10000000", "system.replicas=2"), 2, None, 1),
         (("system.particles=10000000", "system.replicas=2"), 3, None, 3),
+        (("system.particles=200000", "system.replicas=2"), 64, None, 3),
+        (("system.particles=200000", "system.replicas=3"), 64, None, 1),  # gangs take turns: 3 at once are as quick
         (("system.particles=10000000", "force.method=prefix"), 2, None, 1),
         (("system.particles=10000000", "force.method=prefix"), 2, 2, 1),
         (("system.particles=250",), 2, 2, 1),

@@ -28,14 +28,10 @@ ROOT = Path(__file__).parents[2]
 def done(tmp_path_factory):
     """The small study, done in this process, with the number of replicas that were stepped."""
     folder, stepped = tmp_path_factory.mktemp("study"), []
-    step = particles._step_replica
+    step = particles.step_alone
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(particles, "_step_replica", lambda *a: (stepped.append(1), step(*a))[1])
+        patch.setattr(particles, "step_alone", lambda *a: (stepped.append(1), step(*a))[1])
         return ips.study(write(folder), folder / "out"), len(stepped)
-
-
-def store_of(study, row):
-    return Store.open(study.out / "runs" / row["run"] / "store.zarr")
 
 
 def test_every_stage_that_runs_have_in_common_is_done_once(done):
@@ -195,14 +191,14 @@ def test_failed_rows_are_kept_and_named(tmp_path, capsys):
 
 def test_a_failure_of_any_kind_is_one_row(tmp_path, monkeypatch):
     """A defect in one run is told by its kind, and tried again by the next command."""
-    source, step = write(tmp_path, FAILING.replace('[1, 500, "x"]', "[1]")), particles._step_replica
+    source, step = write(tmp_path, FAILING.replace('[1, 500, "x"]', "[1]")), particles.step_alone
 
     def failing(store, task, tick):
         if task.config.run.seed == 1:
             raise ZeroDivisionError("of one run")
         return step(store, task, tick)
 
-    monkeypatch.setattr(particles, "_step_replica", failing)
+    monkeypatch.setattr(particles, "step_alone", failing)
     study = ips.study(source, tmp_path / "out")
     assert [row["error"] for row in study.rows] == [None, "ZeroDivisionError: of one run"]
     monkeypatch.undo()

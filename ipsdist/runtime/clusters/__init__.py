@@ -9,14 +9,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ipsdist.model.errors import InputError
+from ipsdist.runtime.settings import CLUSTERS
 
-__all__ = ["CLUSTERS", "Tell", "check_name", "open_cluster"]
+__all__ = ["Tell", "check_name", "open_cluster"]
 
 Tell = Callable[[str], None]
 """Hears a line of text for the user."""
-
-CLUSTERS = ("local", "slurm", "mpi", "kubernetes", "cuda")
-"""The clusters that ``--cluster`` starts: each is a module of its own name, with a function of that name."""
 
 
 def check_name(name: str) -> None:

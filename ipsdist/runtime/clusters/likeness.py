@@ -4,21 +4,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import distributed
 
 from ipsdist.model.errors import InputError
+from ipsdist.runtime.clusters.report import BOKEH
 from ipsdist.runtime.settings import setting
 
-__all__ = ["check_likeness", "check_report", "named", "suitable"]
+__all__ = ["check_likeness", "named", "suitable"]
 
 _PACKAGES = ("ipsdist", "numpy", "scipy", "numba", "zarr", "dask", "distributed")
 """They must agree for a message to mean the same and an answer to have the same bits."""
-_BOKEH = 'pip install "ipsdist[dashboard]"'
 
 
 def check_likeness(client: distributed.Client, argument: str, report: bool) -> None:
@@ -30,10 +28,11 @@ def check_likeness(client: distributed.Client, argument: str, report: bool) -> N
     found: Any = client.get_versions(packages=[*_PACKAGES, "bokeh"])
     here = _versions(found["client"])
     # One that left meanwhile has no answer.
-    workers = {named(client, address): told for address, told in found["workers"].items() if isinstance(told, Mapping)}
+    told = {address: told for address, told in found["workers"].items() if isinstance(told, Mapping)}
+    names = named(client, told)
     different = {
-        place: _difference(here, _versions(told))
-        for place, told in {"the scheduler": found["scheduler"], **workers}.items()
+        place: _difference(here, _versions(versions))
+        for place, versions in [("the scheduler", found["scheduler"]), *((names[a], told[a]) for a in told)]
     }
     worst = [place for place, difference in different.items() if difference]
     if worst:
@@ -45,19 +44,11 @@ def check_likeness(client: distributed.Client, argument: str, report: bool) -> N
             "install the same there and here",
         )
     if report and found["scheduler"]["packages"].get("bokeh") is None:
-        raise InputError("--performance-report", "needs bokeh on the scheduler", None, _BOKEH)
+        raise InputError("--performance-report", "needs bokeh on the scheduler", None, BOKEH)
     needed = setting("resources")
     if needed and not suitable(client):
         fix = "start workers with `--resources`, or change ipsdist.resources"
         raise InputError("ipsdist.resources", "must be those of a worker", f"{needed}, which none has", fix)
-
-
-def check_report(file: Path) -> None:
-    """Raise InputError for a performance report that cannot be written."""
-    if importlib.util.find_spec("bokeh") is None:
-        raise InputError("--performance-report", "needs bokeh", None, _BOKEH)
-    if not file.absolute().parent.is_dir() or file.is_dir():
-        raise InputError("--performance-report", "must be a file in a directory that exists", file, "choose another")
 
 
 def suitable(client: distributed.Client) -> dict[str, dict[str, Any]]:
@@ -71,10 +62,12 @@ def suitable(client: distributed.Client) -> dict[str, dict[str, Any]]:
     }
 
 
-def named(client: distributed.Client, address: str) -> str:
-    """Return how people know a worker: its address, and its name where it has one of its own."""
-    name = client.scheduler_info(n_workers=-1)["workers"].get(address, {}).get("name", address)
-    return f"worker {address}" + ("" if name == address else f" ({name})")
+def named(client: distributed.Client, addresses: Iterable[str]) -> dict[str, str]:
+    """Return how people know workers, by address: the address, and the name where it is another."""
+    # The scheduler is asked once: it tells of all workers every time.
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    names = {address: workers.get(address, {}).get("name", address) for address in addresses}
+    return {a: f"worker {a}" + ("" if name == a else f" ({name})") for a, name in names.items()}
 
 
 def _versions(told: Mapping[str, Any]) -> dict[str, str | None]:

@@ -44,7 +44,7 @@ def local_memory(workers: int) -> int:
 
 @contextlib.contextmanager
 def local(workers: int | None, tell: Tell) -> Iterator[distributed.Client]:  # noqa: ARG001  all clusters are called alike
-    """Start processes; they go with this one, whatever ends it."""
+    """Start processes; they go with this one, whatever ends it. Raises RunError when they do not start."""
     size = local_size(workers)
     options = {
         "n_workers": max(1, size.minimum),
@@ -68,6 +68,6 @@ def local(workers: int | None, tell: Tell) -> Iterator[distributed.Client]:  # n
             raise RunError(f"the worker processes did not start ({error}); {guard}") from error
         with cluster, distributed.Client(cluster, set_as_default=False) as client:
             client.register_plugin(LeaveInterruptsToTheDriver())
-            if size.adaptive:
-                cluster.adapt(minimum=max(1, size.minimum), maximum=size.maximum)
+            # Of a fixed size too: a nanny whose worker is killed while it starts gives up, and only this replaces it.
+            cluster.adapt(minimum=max(1, size.minimum), maximum=size.maximum)
             yield client

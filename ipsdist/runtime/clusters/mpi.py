@@ -65,7 +65,8 @@ def take_part() -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except TypeError as error:
-        _only_one_says(world, InputError("--cluster", "must be a cluster that starts", f"mpi: {error}"))
+        fix = "see ipsdist.cluster.mpi in docs/cluster-settings.md"
+        _only_one_says(world, InputError("--cluster", "must be a cluster that starts", f"mpi: {error}", fix))
     if rank != _DRIVER:
         raise SystemExit(0)
     _taken = True

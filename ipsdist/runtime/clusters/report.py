@@ -5,14 +5,27 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
 import distributed
 
+from ipsdist.model.errors import InputError
 from ipsdist.runtime.clusters import Tell
 
-__all__ = ["reported"]
+__all__ = ["BOKEH", "check_report", "reported"]
+
+BOKEH = 'pip install "ipsdist[dashboard]"'
+"""What is to be done where Dask cannot draw its report."""
+
+
+def check_report(file: Path) -> None:
+    """Raise InputError for a performance report that cannot be written."""
+    if importlib.util.find_spec("bokeh") is None:
+        raise InputError("--performance-report", "needs bokeh", None, BOKEH)
+    if not file.absolute().parent.is_dir() or file.is_dir():
+        raise InputError("--performance-report", "must be a file in a directory that exists", file, "choose another")
 
 
 @contextlib.contextmanager

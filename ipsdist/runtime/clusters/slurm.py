@@ -42,7 +42,8 @@ def slurm(workers: int | None, tell: Tell) -> Iterator[distributed.Client]:
         fix = "give --workers N or set ipsdist.cluster.slurm.workers"
         raise InputError("--cluster", "slurm must know how many workers to ask for", None, fix)
     if shutil.which("sbatch") is None:
-        raise InputError("--cluster", "slurm must be given where jobs are submitted", "no sbatch on the PATH")
+        rule, fix = "slurm must be given where jobs are submitted", "give the command on a login node"
+        raise InputError("--cluster", rule, "no sbatch on the PATH", fix)
     with dask.config.set(SCHEDULER), starting("slurm"):
         arguments = _arguments()
         cluster = jobqueue.SLURMCluster(**arguments)

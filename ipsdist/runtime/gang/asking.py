@@ -6,21 +6,17 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import distributed
 
-from ipsdist.model.errors import RunError
 from ipsdist.runtime.settings import setting
 
-__all__ = ["AGAIN", "LOOK_SECONDS", "Asking", "check_scheduler", "fetch", "of_scheduler"]
+__all__ = ["LOOK_SECONDS", "Asking", "fetch"]
 
-AGAIN = "give the same command again: what was finished is kept"
-_LOST = f"lost the connection to the Dask scheduler; {AGAIN}"
 LOOK_SECONDS = 1.0
 """How often the driver asks the scheduler who is there."""
 
@@ -64,22 +60,6 @@ class Asking:
             priority=self.priority + 1,
             resources=dict(self.resources) or None,
         )
-
-
-def check_scheduler(client: distributed.Client) -> None:
-    """Raise RunError when the client has lost its scheduler."""
-    if client.status != "running":
-        raise RunError(_LOST)
-
-
-@contextlib.contextmanager
-def of_scheduler(client: distributed.Client) -> Iterator[None]:
-    """Turn what fails for want of the scheduler into RunError."""
-    check_scheduler(client)
-    try:
-        yield
-    except (OSError, TimeoutError) as error:
-        raise RunError(_LOST) from error
 
 
 def fetch(client: distributed.Client, futures: Sequence[Any]) -> concurrent.futures.Future[list[Any]]:

@@ -70,6 +70,7 @@ class Door:
         self._held = held
         self._seat: Seat | None = None
         self._links: dict[int, Link] = {}
+        self._called: dict[int, int] = {}
         self._change = threading.Condition()
         self._closed = False
         self._strangers = threading.Semaphore(_STRANGERS)
@@ -92,6 +93,11 @@ class Door:
         with self._change:
             self._require_open()
             self._seat = seat
+            for rank in [rank for rank, called in self._called.items() if called != seat.rank]:
+                link = self._links.pop(rank)
+                link.shut()
+                link.close()
+                del self._called[rank]
             _BUSY.add(self)
         try:
             yield
@@ -163,13 +169,18 @@ class Door:
         self._links.clear()
         self.memory.clear()
 
-    def _keep(self, rank: int, link: Link) -> None:
+    def _keep(self, rank: int, link: Link, called: int | None = None) -> None:
+        """Keep a link to a peer, unless the peer ``called`` for another member than this one."""
         with self._change:
-            if self._closed or rank in self._links:
+            # A peer may call before this member has been told its own rank; ``sitting`` looks then.
+            astray = called is not None and self._seat is not None and called != self._seat.rank
+            if self._closed or rank in self._links or astray:
                 link.shut()
                 link.close()
             else:
                 self._links[rank] = link
+                if called is not None:
+                    self._called[rank] = called
                 self._change.notify_all()
 
     def _join(self, rank: int) -> Link:
@@ -204,6 +215,7 @@ class Door:
     def _watch(self) -> None:
         """Answer callers, and close when the driver no longer holds the door."""
         with contextlib.ExitStack() as own:
+            own.callback(self.close)
             poll = select.poll()
             if self._port is not None:
                 own.enter_context(self._port)
@@ -215,7 +227,6 @@ class Door:
                         self._change.wait_for(lambda: self._closed, _LOOK_SECONDS)
                 elif poll.poll(1e3 * _LOOK_SECONDS):
                     self._hear(self._port)
-        self.close()
 
     def _hear(self, port: socket.socket) -> None:
         # Callers beyond the limit wait in the port's own queue.
@@ -232,9 +243,9 @@ class Door:
         """Let a caller prove itself; keep its connection when it joins."""
         try:
             connection.settimeout(min(_PROOF_SECONDS, self._entry.timeout))
-            connection, purpose, rank = welcome(connection, secret=self._entry.secret, tls=self._hears)
+            connection, purpose, rank, called = welcome(connection, secret=self._entry.secret, tls=self._hears)
             if purpose == JOIN:
-                self._keep(rank, self._link_over(connection, rank))
+                self._keep(rank, self._link_over(connection, rank), called)
             else:
                 connection.close()
         except OSError:

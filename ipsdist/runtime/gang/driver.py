@@ -19,8 +19,9 @@ import distributed
 from distributed.scheduler import KilledWorker, NoValidWorkerError
 
 from ipsdist.model.errors import RunError
+from ipsdist.runtime.connection import AGAIN, check_scheduler, of_scheduler
 from ipsdist.runtime.epochs import Epoch, Job
-from ipsdist.runtime.gang.asking import AGAIN, LOOK_SECONDS, Asking, check_scheduler, fetch, of_scheduler
+from ipsdist.runtime.gang.asking import LOOK_SECONDS, Asking, fetch
 from ipsdist.runtime.gang.forming import Crew, Former
 from ipsdist.runtime.gang.links import BrokenError
 from ipsdist.runtime.gang.member import Answer, Lost, Report, do_share
@@ -37,6 +38,8 @@ _WAIT_SECONDS = 0.25
 _SETTLE_SECONDS = 2.0
 _TICK_SECONDS = 0.25
 _TICKS_PER_SECOND = 100
+_REST_SECONDS, _LONGEST_REST = 0.5, 8.0
+_HEART_SECONDS, _HEARTLESS_SECONDS = 2.0, 10.0
 _LOST = (KilledWorker, NoValidWorkerError, concurrent.futures.CancelledError, asyncio.CancelledError)
 
 
@@ -69,9 +72,13 @@ def drive(client: distributed.Client, job: Job, *, stage: str, observe: Callable
                     raise RunError(_gave_up(stage, failures, str(error))) from error
                 crew = None
                 observe(job.done)
+                # A host that comes and goes must not use up all attempts in a moment.
+                time.sleep(min(_REST_SECONDS * (2 ** (failures - 1) - 1), _LONGEST_REST))
                 continue
             pace.note(epoch.units, crew.size, time.monotonic() - began)
             failures = 0
+            # Whoever listens may know that this driver must not commit any more.
+            observe(job.done + epoch.units)
             job.commit(answers)
             observe(job.done)
     finally:
@@ -92,6 +99,7 @@ class _Driver:
         self._topic = f"{stage}-gang-{uuid.uuid4().hex}"
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._epochs = 0
+        self._hearts: dict[str, tuple[float, float]] = {}
         client.subscribe_topic(self._topic, lambda event: self._events.put(tuple(event[1])))
 
     def close(self) -> None:
@@ -102,6 +110,7 @@ class _Driver:
     def do(self, crew: Crew, epoch: Epoch, done: float) -> list[Any]:
         """Return the members' answers by rank; raise BrokenError when one was lost, or what one raised."""
         self._epochs += 1
+        self._hearts.clear()
         report = Report(self._topic, self._epochs, max(_TICK_SECONDS, crew.size / _TICKS_PER_SECOND))
         futures: list[Any] = []
         try:
@@ -153,6 +162,22 @@ class _Driver:
         for worker in crew.workers:
             if worker not in there:
                 raise BrokenError(f"the worker at {worker} left")
+        self._feel(crew)
+
+    def _feel(self, crew: Crew) -> None:
+        """Raise when a worker no longer greets the scheduler: its peers may be done and wait for it no more."""
+        now = time.monotonic()
+        if now - max((felt for _, felt in self._hearts.values()), default=-_HEART_SECONDS) < _HEART_SECONDS:
+            return
+        with of_scheduler(self._client):
+            about = self._client.scheduler_info(n_workers=-1)["workers"]
+        for worker in crew.workers:
+            beat, since = self._hearts.get(worker, (0.0, now))
+            last = about.get(worker, {}).get("last_seen", beat)
+            if last != beat:
+                self._hearts[worker] = last, now
+            elif now - since >= max(self._asking.timeout, _HEARTLESS_SECONDS):
+                raise BrokenError(f"the worker at {worker} has been silent for {now - since:.0f} s")
 
     def _check(self, future: Any, futures: list[Any]) -> None:
         """Raise what a share raised."""

@@ -17,8 +17,9 @@ from typing import Any
 import distributed
 
 from ipsdist.model.errors import RunError
+from ipsdist.runtime.connection import AGAIN, check_scheduler, of_scheduler
 from ipsdist.runtime.epochs import Job
-from ipsdist.runtime.gang.asking import AGAIN, LOOK_SECONDS, Asking, check_scheduler, fetch, of_scheduler
+from ipsdist.runtime.gang.asking import LOOK_SECONDS, Asking, fetch
 from ipsdist.runtime.gang.doors import Pass, Seat
 from ipsdist.runtime.gang.member import Lost, Opened, open_door
 from ipsdist.runtime.gang.reduction import partners
@@ -51,9 +52,12 @@ class Former:
         self._asked: dict[str, Any] = {}
         self._doors: dict[str, Opened] = {}
         self._refused: dict[str, Lost] = {}
-        self._entry = Pass(b"", asking.timeout, client.id)
+        # Jobs of one client that run side by side are drivers of their own.
+        self._driver = f"{client.id}-{threading.get_ident()}"
+        self._entry = Pass(b"", asking.timeout, self._driver)
         self._answered = threading.Event()
         self._looked = 0.0
+        self._paused = 0
 
     def form(self) -> Crew:
         """End the last gang and return a new one; wait for as many workers as the job needs.
@@ -105,7 +109,7 @@ class Former:
 
     def _begin(self) -> None:
         self.end()
-        self._entry = Pass(secrets.token_bytes(32), self._asking.timeout, self._client.id)
+        self._entry = Pass(secrets.token_bytes(32), self._asking.timeout, self._driver)
         self._looked = 0.0
 
     def _look(self, ask: bool) -> None:
@@ -114,7 +118,7 @@ class Former:
         if self._looked and time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        there = set(_fit(self._client, self._asking.resources))
+        there, self._paused = _fit(self._client, self._asking.resources)
         taken = {name for name, lost in self._refused.items() if lost.taken}
         self._forget(
             name
@@ -176,16 +180,20 @@ class Former:
         few = f"{present or 'no'} {worker} for {self._asking.workerless:g} s"
         if present:
             few += f", where {self._job.fewest} are needed"
-        return "; ".join([few, *(lost.why for lost in [*self._refused.values()][:1]), f"start workers, then {AGAIN}"])
+        why = [lost.why for lost in [*self._refused.values()][:1]]
+        if self._paused:
+            why.append(f"{self._paused} more paused for want of memory (distributed.worker.memory.pause)")
+        return "; ".join([few, *why, f"start workers, then {AGAIN}"])
 
 
-def _fit(client: distributed.Client, resources: Mapping[str, float]) -> list[str]:
-    """Return the addresses of the workers that run and have the resources."""
+def _fit(client: distributed.Client, resources: Mapping[str, float]) -> tuple[set[str], int]:
+    """Return the addresses of the workers that run and have the resources, and how many are paused."""
     with of_scheduler(client):
         workers = client.scheduler_info(n_workers=-1)["workers"]
-    return [
+    fit = {
         address
         for address, about in workers.items()
         if about["status"] == "running"
         and all(about["resources"].get(name, 0.0) >= amount for name, amount in resources.items())
-    ]
+    }
+    return fit, sum(about["status"] == "paused" for about in workers.values())

@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import struct
+import time
 
 __all__ = ["ASK", "JOIN", "greet", "welcome"]
 
@@ -35,42 +36,48 @@ def greet(
 
     ``ranks`` are the caller's and the other's. Raises OSError when it does not answer as it should.
     """
+    end = time.monotonic() + timeout
     connection = socket.create_connection(address, timeout=timeout)
     try:
         if tls is not None:
             connection = tls.wrap_socket(connection, server_hostname=address[0])
-        challenge = _receive(connection, _NONCE)
+        challenge = _receive(connection, _NONCE, end)
         own = os.urandom(_NONCE)
         hello = _HELLO.pack(_MAGIC, purpose, *ranks)
         connection.sendall(hello + own + _proof(secret, b"calls", challenge, own, hello))
-        _check(_receive(connection, _NONCE), _proof(secret, b"hears", own, challenge, hello))
+        _check(_receive(connection, _NONCE, end), _proof(secret, b"hears", own, challenge, hello))
+        connection.settimeout(timeout)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def welcome(connection: socket.socket, *, secret: bytes, tls: ssl.SSLContext | None) -> tuple[socket.socket, int, int]:
-    """Answer a caller; return the connection, what it is for, and the caller's rank.
+def welcome(
+    connection: socket.socket, *, secret: bytes, tls: ssl.SSLContext | None
+) -> tuple[socket.socket, int, int, int]:
+    """Answer a caller; return the connection, what it is for, the caller's rank and the one that it calls.
 
-    Raises OSError for whoever does not know the secret, or says nothing until the socket's time-out.
+    Raises OSError for whoever does not know the secret, or has not proved it when the socket's time-out has passed,
+    however it drips.
     """
+    end = time.monotonic() + (connection.gettimeout() or 0.0)
     try:
         if tls is not None:
             connection = tls.wrap_socket(connection, server_side=True)
         challenge = os.urandom(_NONCE)
         connection.sendall(challenge)
-        hello = _receive(connection, _HELLO.size)
-        other = _receive(connection, _NONCE)
-        _check(_receive(connection, _NONCE), _proof(secret, b"calls", challenge, other, hello))
-        magic, purpose, rank, _ = _HELLO.unpack(hello)
-        if magic != _MAGIC:
+        hello = _receive(connection, _HELLO.size, end)
+        other = _receive(connection, _NONCE, end)
+        _check(_receive(connection, _NONCE, end), _proof(secret, b"calls", challenge, other, hello))
+        magic, purpose, rank, called = _HELLO.unpack(hello)
+        if magic != _MAGIC or purpose not in {JOIN, ASK}:
             raise ConnectionError("not a member of a gang")
         connection.sendall(_proof(secret, b"hears", other, challenge, hello))
     except BaseException:
         connection.close()
         raise
-    return connection, purpose, rank
+    return connection, purpose, rank, called
 
 
 def _proof(secret: bytes, *said: bytes) -> bytes:
@@ -82,9 +89,11 @@ def _check(found: bytes, expected: bytes) -> None:
         raise ConnectionError("the other end does not know the secret")
 
 
-def _receive(connection: socket.socket, count: int) -> bytes:
+def _receive(connection: socket.socket, count: int, end: float) -> bytes:
     found = b""
     while len(found) < count:
+        # The time-out of a socket is that of one call; a caller that sends byte by byte would stay for ever.
+        connection.settimeout(max(end - time.monotonic(), 1e-3))
         more = connection.recv(count - len(found))
         if not more:
             raise ConnectionResetError("the other end hung up")

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ __all__ = ["PARTIAL", "LocalPlace"]
 PARTIAL = ".partial"
 """The ending of a file whose writing is not over."""
 _SMALL = 2**16
+_PROCESS = uuid.uuid4().hex[:12]
+"""Processes of two hosts may have one number."""
 _count = itertools.count()
 
 
@@ -104,7 +107,7 @@ class LocalPlace(Place):
         return True
 
     def _temporary(self) -> str:
-        return os.path.join(self.where.parent, f".{self.where.name}.{os.getpid()}-{next(_count)}{PARTIAL}")
+        return os.path.join(self.where.parent, f".{self.where.name}.{os.getpid()}-{_PROCESS}-{next(_count)}{PARTIAL}")
 
     def names(self, *, folders: bool = False) -> list[str]:
         """Return what lies right below, sorted, or its directories only; [] where there is nothing."""

@@ -11,6 +11,8 @@ from ipsdist.storage.places.place import Buffer
 
 __all__ = ["Objects", "objects_of"]
 
+_KNOWN = "for example runs/cubic or s3://bucket/cubic"
+
 
 class Objects(Protocol):
     """Objects by key. Methods raise OSError for what the store refuses, FileNotFoundError for what is not there."""
@@ -40,7 +42,7 @@ class Objects(Protocol):
         ...
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects in this order; those that are not there are no error."""
+        """Delete objects, in no order that is promised; those that are not there are no error."""
         ...
 
     def remove(self, key: str) -> None:
@@ -76,6 +78,3 @@ def objects_of(root: str) -> Objects:
         raise InputError("DIR", "needs a package that is not installed", root, needs) from None
     except ValueError as error:
         raise InputError("DIR", "must be a directory or a URL that is known", f"{root}: {error}", _KNOWN) from None
-
-
-_KNOWN = "for example runs/cubic or s3://bucket/cubic"

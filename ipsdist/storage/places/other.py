@@ -87,7 +87,7 @@ class FsspecObjects:
                 yield inner, int(entry["size"])
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects in this order."""
+        """Delete objects."""
         for key in keys:
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 self._system.rm_file(self._path(key))

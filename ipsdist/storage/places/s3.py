@@ -83,8 +83,7 @@ class S3Objects:
                 yield from ((meta["path"], meta["size"]) for meta in page)
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects, those before the last ones first."""
-        # One request deletes up to a thousand, in no order that is promised: the caller cuts where order counts.
+        """Delete objects, up to a thousand in one request: the caller cuts where order counts."""
         with self._told(keys[0] if keys else ""), contextlib.suppress(FileNotFoundError):
             self._store.delete(list(keys))
 

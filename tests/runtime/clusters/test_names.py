@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import numpy as np
 import pytest
 
 from ipsdist.model.errors import InputError
-from ipsdist.runtime.clusters import CLUSTERS
 from ipsdist.runtime.clusters.starting import Size, size_of
 from ipsdist.runtime.executor import make_executor
+from ipsdist.runtime.settings import CLUSTERS
 from tests.runtime import tasks
 from tests.runtime.gang import jobs
 
@@ -132,10 +131,8 @@ def test_a_setting_that_the_class_does_not_know_is_one_line() -> None:
 
 def test_an_idle_run_starts_nothing_but_is_checked() -> None:
     """What is done already needs no queue."""
-    begun = time.monotonic()
     with make_executor(cluster="slurm", workers=2, idle=True) as executor:
         assert executor.name == "serial"
-    assert time.monotonic() - begun < 2.0
     assert "did you mean" in refused(cluster="slrum", idle=True)
 
 

@@ -78,7 +78,8 @@ def refuse_to_share(memory: MutableMapping[str, Any]) -> None:
 
 def misbehave(share: Share, gang: Together, step: int) -> None:
     """Do what the share's trick says, the first time only where it has a marker."""
-    if not share.trick or step != share.steps // 2 or gang.rank != gang.size - 1:
+    moment = share.steps - 1 if share.trick == "freeze" else share.steps // 2
+    if not share.trick or step != moment or gang.rank != gang.size - 1:
         return
     if share.marker:
         if Path(share.marker).exists():
@@ -86,7 +87,7 @@ def misbehave(share: Share, gang: Together, step: int) -> None:
         Path(share.marker).write_text(str(os.getpid()))
     if share.trick == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    elif share.trick == "stop":
+    elif share.trick in {"stop", "freeze"}:
         os.kill(os.getpid(), signal.SIGSTOP)
     elif share.trick == "refuse":
         raise InputError("time.step", "must be small", 3, "use 0.1")

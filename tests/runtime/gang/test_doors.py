@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 import ssl
@@ -16,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
+from ipsdist.runtime.gang import doors
 from ipsdist.runtime.gang.greeting import ASK, JOIN, greet
 from ipsdist.runtime.gang.links import BrokenError
 from ipsdist.runtime.gang.places import listen
@@ -279,3 +281,41 @@ def settle(right: Any) -> None:
         gc.collect()
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_strangers_that_drip_are_shown_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then must not keep the places of those who wait to prove themselves."""
+    monkeypatch.setattr(doors, "_PROOF_SECONDS", 1.0)
+    stop = threading.Event()
+
+    def drip(strangers: list[socket.socket]) -> None:
+        while not stop.wait(0.2):
+            for stranger in strangers:
+                with contextlib.suppress(OSError):
+                    stranger.sendall(b"x")
+
+    with hall(2, timeout=30.0) as gang, contextlib.ExitStack() as own:
+        strangers = [
+            own.enter_context(socket.create_connection(gang.doors[0].address)) for _ in range(doors._STRANGERS)
+        ]
+        dripping = threading.Thread(target=drip, args=(strangers,))
+        dripping.start()
+        try:
+            assert gang.all(lambda member: int(member.add(np.array([1]))[0])) == [2, 2]
+        finally:
+            stop.set()
+            dripping.join()
+
+
+def test_a_caller_for_another_member_gets_no_link() -> None:
+    """Its address was wrong; whether it calls before this member knows its rank, or after."""
+    with hall(3) as gang, contextlib.ExitStack() as own:
+        for known in (False, True):
+            if known:
+                with gang.doors[1].sitting(gang.seat(1)):
+                    assert not gang.doors[1]._links
+            given = {"secret": gang.entry.secret, "purpose": JOIN, "ranks": (2, 0), "tls": None, "timeout": 5.0}
+            astray = own.enter_context(contextlib.closing(greet(gang.doors[1].address, **given)))
+            if known:
+                assert astray.recv(1) == b""
+        assert gang.all(lambda member: int(member.add(np.array([1]))[0])) == [3, 3, 3]

@@ -21,6 +21,7 @@ import pytest
 from ipsdist.model.errors import InputError, RunError
 from ipsdist.runtime.dask_executor import DaskExecutor
 from ipsdist.runtime.executor import SerialExecutor, make_executor
+from ipsdist.runtime.gang import driver
 from tests.runtime.gang.jobs import BALLAST, Walk, fresh, quiet, twin
 
 STEPS = 300
@@ -171,10 +172,11 @@ def test_what_a_member_raises_is_raised_here(
     drive(processes, Walk(fresh(), 20))
 
 
+@pytest.mark.parametrize("trick", ["stop", "freeze"])
 def test_a_stopped_process_is_done_without_and_does_no_harm_when_it_wakes(
-    processes: DaskExecutor, tmp_path: Path
+    processes: DaskExecutor, tmp_path: Path, trick: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It hangs with its port open; when it comes back, its gang has ended, and it can serve again."""
+    """It hangs with its port open, in mid-epoch or when its peers are done; when it wakes it can serve again."""
     marker = tmp_path / "stopped"
     wake = threading.Event()
     lengthen = until_whole(wake.is_set)
@@ -185,9 +187,10 @@ def test_a_stopped_process_is_done_without_and_does_no_harm_when_it_wakes(
             wake.set()
         lengthen(job)
 
+    monkeypatch.setattr(driver, "_HEARTLESS_SECONDS", 4.0)
     settings = {"ipsdist.gang.timeout": 1.0, "ipsdist.connect-timeout": 1.0}
     with dask.config.set(settings):
-        job = Walk(fresh(), 200, pause=0.002, trick="stop", marker=str(marker), after_commit=wake_later)
+        job = Walk(fresh(), 200, pause=0.002, trick=trick, marker=str(marker), after_commit=wake_later)
         drive(processes, job)
     assert wake.is_set()
     assert 1 in job.sizes
@@ -317,3 +320,15 @@ def test_an_interrupt_ends_the_members(processes: DaskExecutor) -> None:
     quiet(client)
     assert time.monotonic() - began < 5.0
     drive(processes, Walk(fresh(), 20))
+
+
+def test_two_jobs_of_one_client_side_by_side() -> None:
+    """They share out the workers, and neither ends the other's gang."""
+    with threads(2) as (_, client, _), ThreadPoolExecutor(2) as pool:
+
+        def go(job: Walk) -> Walk:
+            with make_executor(client=client) as executor:
+                return drive(executor, job)
+
+        for job in pool.map(go, [Walk(fresh(), 60, pause=0.01, first_steps=30) for _ in range(2)]):
+            assert job.asked <= len(job.sizes) + 1
