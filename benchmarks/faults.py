@@ -284,9 +284,7 @@ def main() -> None:
             print(f"link and disk are left out: {why}")
         with tempfile.TemporaryDirectory() as folder:
             stage = Stage(Path(folder), tuple(args.sets))
-            print(
-                f"undisturbed: {stage.seconds:.1f} s, {stage.commits} commits, {stage.bytes} bytes, same {stage.same}"
-            )
+            print(f"undisturbed: {stage.commits} commits, {stage.bytes} bytes, same {stage.same}", flush=True)
             trials = ((kind, k) for kind in wanted for k in range(args.trials or COUNTS[kind]))
             complete(ROWS, ("kind", "trial"), trials, functools.partial(one, stage=stage, folder=Path(folder)), 1, say)
     print(table(load(ROWS)))

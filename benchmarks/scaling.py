@@ -33,10 +33,8 @@ MOST = 2**31 - 1
 _NODES = 4097
 """Nodes of the mesh of the case cubic at 1e9 particles; its error falls with the square of the spacing."""
 _SHORT = 2**16
-SPENT = 0.05
-"""Share of the time that checkpoints may take."""
-LONGEST = 3600.0
-"""The longest epoch there is."""
+_SAVING, _LONGEST = 0.1, 12.0
+"""An epoch is longer than ``gang.epoch`` where checkpoints would take more than this share; at most so many times."""
 
 
 def nodes(particles: float) -> int:
@@ -134,31 +132,33 @@ def told(costs: Costs) -> list[str]:
     return ["| what | cost |", "|---|---|", *(f"| {what} | {cost} |" for what, cost in shown)]
 
 
-def predictions(costs: Costs, store: float) -> list[str]:
-    """Return the table of runs that no machine here can do."""
+def predictions(costs: Costs, store: float, epoch: float) -> list[str]:
+    """Return the table of runs that no machine here can do; ``epoch`` is gang.epoch."""
     lines = [
         "| N | W | GB a worker | M | step, s | particles | alike | sum | checkpoint, s | epoch, s | of the time at work"
         " | first bottleneck |",
         "|" + "---|" * 12,
     ]
-    return [*lines, *(_predicted(costs, store, n, w) for n in PARTICLES for w in WORKERS)]
+    return [*lines, *(_predicted(costs, store, epoch, n, w) for n in PARTICLES for w in WORKERS)]
 
 
-def _predicted(costs: Costs, store: float, n: int, w: int) -> str:
+def _predicted(costs: Costs, store: float, epoch: float, n: int, w: int) -> str:
     mesh = nodes(n)
     work, alike = costs.own(n, w, mesh)
     summed, step = costs.sum(w, mesh), costs.step(n, w, mesh)
     writing = 8.0 * n / min(store, w * costs.write)
     starting = costs.first + costs.member * w
-    length = min(LONGEST, max(5.0, (writing + starting) / SPENT))
+    # An epoch has at least one step.
+    length = max(step, min(_LONGEST * epoch, max(epoch, (1.0 / _SAVING - 1.0) * writing)))
+    whole = length + writing + starting
     overheads = {
-        "what every member does alike": alike / step,
-        "the network": summed / step,
-        "the store": writing / length,
-        "the scheduler": starting / length,
+        "what every member does alike": alike / step * length / whole,
+        "the network": summed / step * length / whole,
+        "the store": writing / whole,
+        "the scheduler": starting / whole,
     }
     name, share = max(overheads.items(), key=lambda item: item[1])
-    useful = work / step / (1.0 + (writing + starting) / length)
+    useful = work / step * length / whole
     why = f"{name}, {share:.1%}" if share >= 0.01 else "none: particles"
     why = f"memory; then {why}" if 8.0 * n / w > 64e9 else why
     why = f"the limit of {MOST:.1e} particles; then {why}" if n > MOST else why
@@ -174,6 +174,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=50e-6, help="of a message between hosts, s; default 50e-6")
     parser.add_argument("--wire", type=float, default=1.0e9, help="bytes a second between hosts; default 1e9")
     parser.add_argument("--store", type=float, default=1.0e10, help="bytes a second of the shared store; default 1e10")
+    parser.add_argument("--epoch", type=float, default=5.0, help="gang.epoch, s; default 5")
     parser.add_argument("--rows", type=Path, default=ROWS, metavar="FILE")
     args = parser.parse_args()
     rows = load(args.rows)
@@ -181,14 +182,13 @@ def main() -> None:
         parser.exit(1, "no rows yet: run benchmarks/gang.py first\n")
     here = fitted(rows)
     there = Costs(**{**here.__dict__, "latency": args.latency, "wire": args.wire})
-    for title, lines in (
-        ("Costs", told(here)),
-        ("Check", check(rows, here)),
-        (
-            f"Predictions: {args.latency:g} s a message, {args.wire:g} B/s, store {args.store:g} B/s",
-            predictions(there, args.store),
-        ),
-    ):
+    assumed = f"{args.latency:g} s a message, {args.wire:g} B/s, store {args.store:g} B/s, gang.epoch {args.epoch:g} s"
+    tables = {
+        "Costs": told(here),
+        "Check": check(rows, here),
+        f"Predictions: {assumed}": predictions(there, args.store, args.epoch),
+    }
+    for title, lines in tables.items():
         print("\n".join([f"## {title}", "", *lines, ""]))
 
 

@@ -6,8 +6,9 @@
 
 The command is `ipsdist study FILE --workers 2`; it is killed after equal shares of the runs, given again, and in the
 end its table is compared with runs done one by one. Capacity is what as many bare processes do, each run after run
-without Dask, measured before and after: throughput is the share of it that the study reaches. The busy share is the CPU
-time of the workers against cores times wall time.
+without Dask, measured before and after. Throughput is the share of it that the study reaches: steady between the first
+and the last result of every command, whole with all starts, kills and the table. The busy share is the CPU time of the
+workers against cores times wall time.
 """
 
 from __future__ import annotations
@@ -115,14 +116,17 @@ class Watched:
 
 def legs(words: list[str], out: Path, runs: int, kills: int) -> list[dict[str, Any]]:
     """Give the command until it is through, killed after equal shares of the runs."""
-    found = []
+    found: list[dict[str, Any]] = []
+    done: set[Path] = set()
     for kill in range(kills + 1):
         watched, goal = Watched(words), runs * (kill + 1) // (kills + 1)
         while watched.look() and (kill == kills or len(list(out.glob("runs/*/result.json"))) < goal):
             time.sleep(0.5)
-        found.append(watched.end(kill < kills))
-        done = len(list(out.glob("runs/*/result.json")))
-        print(f"leg {kill + 1}: {done} of {runs} runs in {found[-1]['wall']:.0f} s", flush=True)
+        leg = watched.end(kill < kills)
+        new = sorted(p.stat().st_mtime for p in set(out.glob("runs/*/result.json")) - done)
+        done.update(out.glob("runs/*/result.json"))
+        found.append({**leg, "runs": len(new), "working": new[-1] - new[0] if new else 0.0})
+        print(f"leg {kill + 1}: {len(done)} of {runs} runs in {leg['wall']:.0f} s", flush=True)
     return found
 
 
@@ -165,11 +169,13 @@ def measure(folder: Path, runs: int, kills: int, workers: int, particles: int) -
     after = capacity(source, workers, few)
     table = json.loads((out / "study.json").read_text())
     wall = sum(part["wall"] for part in parts)
+    steady = sum(part["runs"] - 1 for part in parts) / sum(part["working"] for part in parts)
     able = (before["runs_per_second"] + after["runs_per_second"]) / 2
     return {
         "runs": runs, "workers": workers, "particles": particles, "kills": kills, "wall": wall,
         "rows": table["rows"], "failed": table["failed"], "code": parts[-1]["code"],
-        "runs_per_second": runs / wall, "capacity": able, "throughput": runs / wall / able,
+        "runs_per_second": runs / wall, "capacity": able, "throughput": steady / able,
+        "whole": runs / wall / able,
         "busy": sum(part["cpu_workers"] for part in parts) / (wall * workers),
         "cpu_run": (before["cpu"] + after["cpu"]) / 2, "cpu_driver": sum(part["cpu_driver"] for part in parts) / runs,
         "orphans": sum(part["orphans"] for part in parts), "gone_after": max(part["gone_after"] for part in parts),
@@ -185,7 +191,7 @@ def table(row: dict[str, Any]) -> str:
             f"rows unlike those of runs alone    {row['differing']}",
             f"wall                               {row['wall']:.0f} s, {row['runs_per_second']:.2f} runs/s",
             f"{row['workers']} bare processes                   {row['capacity']:.2f} runs/s",
-            f"throughput                         {row['throughput']:.2f} of that (bar 0.8)",
+            f"throughput, with starts and kills  {row['throughput']:.2f} of that (bar 0.8), {row['whole']:.2f}",
             f"busy                               {row['busy']:.2f} of {row['workers']} cores",
             f"CPU of a run, of the driver a run  {row['cpu_run']:.2f} s, {row['cpu_driver']:.3f} s",
             f"processes left, workers gone after {row['orphans']}, {row['gone_after']:.1f} s",

@@ -20,21 +20,28 @@ FEWEST_PANELS = 10
 """With fewer panels the test says nothing."""
 _RATIO = 2.0
 _DEVIATIONS = 5.0
+_SCATTER = 35.0 / 9.0
+"""Variance of the ratio times the panels: 2 sum_l rho_l^2, second differences having correlations 1, -2/3, 1/6."""
 _POINTS = 4097
 
 
 def score_ratios(equations: NormalEquations, fit: Fit, diffusion: float) -> Array:
-    """Return sum_n g_nk^2 / (sigma^2 sum_n A_nkk) of every term (M,), scores g_n = b_n - A_n z.
+    """Return sum_n d_nk^2 / (sigma^2 sum_n V_nkk) of every term (M,), d_n = g_n - 2 g_(n+1) + g_(n+2), g_n = b_n - A_n z.
 
-    The information-matrix test of the action and likelihood forms: for terms whose integrals the slices resolve it is
-    1 +- sqrt(2 / P) over P panels. A term finer than the particles move between two slices, sqrt(sigma^2 D),
-    decorrelates between them; its time integral is then a sum of noise that sigma^2 A^-1 knows nothing of, and the
-    ratio is large.
+    The information-matrix test of the action and likelihood forms: V_n = A_n + 4 A_(n+1) + A_(n+2) if panels are
+    independent, so for terms whose integrals the slices resolve it is 1 +- sqrt(35 / (9 P)) over P panels. A term finer
+    than the particles move between two slices, sqrt(sigma^2 D), decorrelates between them; its time integral is then
+    a sum of noise that sigma^2 A^-1 knows nothing of, and the ratio is large. Differences, because the errors of time
+    step and time rule are smooth in time: with millions of particles they stand out of the noise of a panel, and
+    are not what is asked here.
     """
     z = np.zeros(len(equations.basis))
     z[list(fit.terms)] = fit.coefficients
     scores = equations.moment - equations.gram @ z
-    return np.asarray((scores**2).sum(axis=0) / (diffusion * np.einsum("pkk->k", equations.gram)))
+    second = scores[:-2] - 2.0 * scores[1:-1] + scores[2:]
+    variance = np.einsum("pkk->pk", equations.gram)
+    promised = variance[:-2] + 4.0 * variance[1:-1] + variance[2:]
+    return np.asarray((second**2).sum(axis=0) / (diffusion * promised.sum(axis=0)))
 
 
 def fit_resolved(
@@ -50,7 +57,7 @@ def fit_resolved(
     kept = list(range(len(equations.basis)))
     if equations.energy is not None or equations.panels < FEWEST_PANELS:
         return fit, ()
-    limit = max(_RATIO, 1.0 + _DEVIATIONS * float(np.sqrt(2.0 / equations.panels)))
+    limit = max(_RATIO, 1.0 + _DEVIATIONS * float(np.sqrt(_SCATTER / equations.panels)))
     while len(kept) > 1:
         part = _columns(equations, kept)
         ratios = score_ratios(part, fit, diffusion)

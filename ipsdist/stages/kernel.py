@@ -178,5 +178,5 @@ KERNEL = Stage(
     tasks=_no_tasks,
     do=_nothing,
     finish=_finish,
-    revision=2,
+    revision=3,
 )
