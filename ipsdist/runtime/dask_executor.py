@@ -13,12 +13,13 @@ from typing import Any, Self, TypeVar
 
 import distributed
 
+from ipsdist.model.errors import InputError
 from ipsdist.runtime.batch import Batch
 from ipsdist.runtime.clusters import Tell, open_cluster
 from ipsdist.runtime.clusters.address import address
 from ipsdist.runtime.clusters.likeness import check_likeness, named, suitable
 from ipsdist.runtime.clusters.local import local, local_memory, local_size
-from ipsdist.runtime.clusters.report import check_report, reported
+from ipsdist.runtime.clusters.report import NO_REPORT, check_report, has_dashboard, reported
 from ipsdist.runtime.clusters.starting import first_worker, size_of
 from ipsdist.runtime.epochs import Capacity, Job
 from ipsdist.runtime.executor import Tick
@@ -67,6 +68,7 @@ class DaskExecutor:
         self._patience = setting("workerless-timeout")
         self._report, self._tell = performance_report, tell or _unheard
         self._client: distributed.Client | None = None
+        self._used = False
         self._own = contextlib.ExitStack()
         self._asked = workers
         self.workers = local_size(workers).maximum if self.name == "local" else 0
@@ -114,7 +116,7 @@ class DaskExecutor:
         """Yield (index, result) as the tasks finish; see ``Executor``."""
         if not tasks:
             return
-        with contextlib.closing(Batch(self._started(), function, tasks, stage, self._patience)) as batch:
+        with contextlib.closing(Batch(self._started(), function, tasks, stage, self._patience, self._tell)) as batch:
             yield from batch.results(observe, tolerate)
 
     def everywhere(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
@@ -130,7 +132,7 @@ class DaskExecutor:
         """Do all epochs of a job on a gang of workers; see ``Executor``."""
         client = self._started()
         with self._grown(client, job.members):
-            drive(client, job, stage=stage, observe=observe)
+            drive(client, job, stage=stage, observe=observe, tell=self._tell)
 
     def close(self) -> None:
         """Disconnect; stop what was started here."""
@@ -141,14 +143,19 @@ class DaskExecutor:
         """Return itself."""
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         """Close."""
         self.close()
+        if self._report is not None and not self._used and kind is None:
+            self._tell(NO_REPORT)
 
     def _connect(self, client: distributed.Client | None, scheduler: str | None, cluster: str | None) -> None:
         """Reach or start the cluster and look whether it can do our work."""
         if client is not None:
             argument = "client"
+            if not isinstance(client, distributed.Client):
+                fix = 'give an address as scheduler="tcp://...", the name of a cluster as cluster='
+                raise InputError(argument, "must be a distributed.Client", repr(client), fix)
             first_worker(client, argument, self._patience, self._tell)
         elif scheduler is not None:
             argument = "--scheduler"
@@ -162,7 +169,7 @@ class DaskExecutor:
             self.workers = 0 if size is None else size.maximum
         check_likeness(client, argument, self._report is not None)
         self.workers = max(self.workers, len(suitable(client)))
-        self._ready(client)
+        self._client = client
 
     @contextlib.contextmanager
     def _grown(self, client: distributed.Client, members: int) -> Iterator[None]:
@@ -180,16 +187,16 @@ class DaskExecutor:
             cluster.adapt(minimum=fewest, maximum=size.maximum)
 
     def _started(self) -> distributed.Client:
+        """Return the client, told of and watched from the first work on."""
         if self._client is None:
-            self._ready(self._own.enter_context(local(self._asked, self._tell)))
-        assert self._client is not None
+            self._client = self._own.enter_context(local(self._asked, self._tell))
+        if not self._used:
+            self._used = True
+            if has_dashboard():
+                self._tell(f"{'dashboard':<10} {self._client.dashboard_link}")
+            if self._report is not None:
+                self._own.enter_context(reported(self._client, self._report, self._tell))
         return self._client
-
-    def _ready(self, client: distributed.Client) -> None:
-        self._client = client
-        self._tell(f"dashboard {client.dashboard_link}")
-        if self._report is not None:
-            self._own.enter_context(reported(client, self._report, self._tell))
 
 
 @contextlib.contextmanager
@@ -200,11 +207,19 @@ def _silence() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
+    loop = logging.getLogger("asyncio")
+    loop.addFilter(_worth_saying)
     try:
         yield
     finally:
+        loop.removeFilter(_worth_saying)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Tell whether the event loop reports something else than how Dask gives up a result that was lost."""
+    return "exception=AllExit()" not in record.getMessage()
 
 
 async def _aside(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
