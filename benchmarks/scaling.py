@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from _rows import Row, load
-from gang import CASES, median
+from gang import CASES, best
 
 ROWS = Path(__file__).parent / "results" / "gang.jsonl"
 FITTED = (100_000, 10_000_000)
@@ -85,18 +85,18 @@ class Costs:
 
 def fitted(rows: Sequence[Row]) -> Costs:
     """Return the costs by least squares of relative errors, each from the rows that tell of it."""
-    sums = [(n, median(rows, "sum", f"{n} 2", "seconds")) for n, _ in CASES["sum"][:3]]
+    sums = [(n, best(rows, "sum", f"{n} 2", "seconds")) for n, _ in CASES["sum"][:3]]
     latency, byte = _line([(8.0 * n, seconds) for n, seconds in sums])
     node = 3.5e-9  # a point of a transform, benchmarks/plan.py
-    alone = [(n, median(rows, "step", f"{n} 1", "seconds") - node * points(nodes(n))) for n in FITTED]
+    alone = [(n, best(rows, "step", f"{n} 1", "seconds") - node * points(nodes(n))) for n in FITTED]
     fixed, particle = _line([(float(n), seconds) for n, seconds in alone])
     n = FITTED[0]
-    two = median(rows, "step", f"{n} 2", "seconds")
+    two = best(rows, "step", f"{n} 2", "seconds")
     wires = latency + 8.0 * nodes(n) * byte
     software = max(0.0, two - particle * n / 2 - fixed - node * points(nodes(n)) - wires)
-    epochs = [(float(w), median(rows, "epoch", f"{w} {how}", "seconds")) for w, how in CASES["epoch"][1:]]
+    epochs = [(float(w), best(rows, "epoch", f"{w} {how}", "seconds")) for w, how in CASES["epoch"][1:]]
     first, member = _line(epochs)
-    written = median(rows, "store", "160000000", "write")
+    written = best(rows, "store", "160000000", "write")
     return Costs(particle, fixed, node, software, latency, 1.0 / byte, first, member, 160e6 / written)
 
 
@@ -111,7 +111,7 @@ def check(rows: Sequence[Row], costs: Costs) -> list[str]:
     """Return the table of steps that were measured, beside the model."""
     lines = ["| N | W | measured, ms | model, ms | ratio | |", "|---|---|---|---|---|---|"]
     for n, w in CASES["step"]:
-        seconds, model = median(rows, "step", f"{n} {w}", "seconds"), costs.step(n, w, nodes(n))
+        seconds, model = best(rows, "step", f"{n} {w}", "seconds"), costs.step(n, w, nodes(n))
         seen = "fitted" if n in FITTED and (w == 1 or n == FITTED[0]) else "not seen by the fit"
         lines.append(f"| {n:.0e} | {w} | {1e3 * seconds:.3g} | {1e3 * model:.3g} | {model / seconds:.2f} | {seen} |")
     return lines

@@ -35,6 +35,7 @@ from ipsdist.cli.options import (
     Source,
     WorkerMemory,
     Workers,
+    lasting,
 )
 from ipsdist.cli.output import flat, print_json, print_outcome, print_table
 from ipsdist.cli.planning import EPILOG as PLAN_EPILOG
@@ -167,7 +168,10 @@ def pool(
         list[str], typer.Argument(metavar="DIR DIR...", help="Directories of finished runs.", show_default=False)
     ],
     out: Annotated[
-        str, typer.Option("--out", metavar="DIR", help="Where pooled.json and its page go.", show_default=False)
+        str,
+        typer.Option(
+            "--out", metavar="DIR", help="Where pooled.json and its page go.", show_default=False, callback=lasting
+        ),
     ],
     sets: Sets = None,
     quiet: Quiet = False,

@@ -20,6 +20,9 @@ __all__ = ["exit_code"]
 
 _Usage: Any = typer.BadParameter.__base__
 """What is wrong with the words of a command; typer has the class but exports only this child of it."""
+_WITH_OUT = ("run", "plan", "study", "reproduce")
+_WITH_DIR = ("simulate", "estimate", "assemble", "fit", "report", "info", "import")
+"""Commands by how they name the directory; pool has both."""
 
 
 def exit_code(command: Callable[[], Any], words: Sequence[str]) -> int:
@@ -33,7 +36,7 @@ def exit_code(command: Callable[[], Any], words: Sequence[str]) -> int:
         command()
         sys.stdout.flush()
     except InputError as error:
-        return _say(2, f"error: {error}")
+        return _say(2, f"error: {_as_typed(error, words)}")
     except _Usage as error:
         return _say(2, f"error: {_usage(error, words)}")
     except typer.Exit as error:
@@ -54,6 +57,17 @@ def exit_code(command: Callable[[], Any], words: Sequence[str]) -> int:
         place = f"{error.filename}: " if error.filename else ""
         return _say(1, f"error: {place}{error.strerror or error}; what was finished is kept")
     return 0
+
+
+def _as_typed(error: InputError, words: Sequence[str]) -> str:
+    """Return what is wrong, with the name that this command has for where a run is kept: --out or DIR."""
+    text, command = str(error), next((w for w in words if not w.startswith("-")), "")
+    if command not in _WITH_OUT + _WITH_DIR:
+        return text
+    name = "--out" if command in _WITH_OUT else "DIR"
+    if error.argument in ("out", "--out", "DIR"):
+        text = f"`{name}`{text.removeprefix(f'`{error.argument}`')}"
+    return text.replace("choose another --out", f"choose another {name}")
 
 
 def _usage(error: Any, words: Sequence[str]) -> str:

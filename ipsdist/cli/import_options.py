@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ipsdist.cli.options import lasting
+
 __all__ = [
     "DropNan", "LengthUnit", "NewDirectory", "Particle", "Position", "Time", "TimeUnit", "Tracks", "Unlabelled",
 ]  # fmt: skip
@@ -20,7 +22,10 @@ Tracks = Annotated[
     ),
 ]
 NewDirectory = Annotated[
-    str, typer.Argument(metavar="DIR", help="The directory to make, or a URL; new or empty.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="DIR", help="The directory to make, or a URL; new or empty.", show_default=False, callback=lasting
+    ),
 ]
 Particle = Annotated[
     str | None,

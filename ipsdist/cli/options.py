@@ -7,14 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
+from ipsdist.model.errors import InputError
+
 __all__ = [
     "Cluster", "Device", "Directory", "Json", "Out", "PerformanceReport", "Quiet", "Scheduler", "Seed", "Sets",
-    "Source", "WorkerMemory", "Workers",
+    "Source", "WorkerMemory", "Workers", "lasting",
 ]  # fmt: skip
 
 
-def _text(*names: str, metavar: str, help: str) -> Any:  # noqa: A002
-    return typer.Option(*names, metavar=metavar, help=help, show_default=False)
+def _text(*names: str, metavar: str, help: str, callback: Any = None) -> Any:  # noqa: A002
+    return typer.Option(*names, metavar=metavar, help=help, show_default=False, callback=callback)
+
+
+def lasting(where: str | None) -> str | None:
+    """Return where something shall be kept. Raises InputError for what ends with this process."""
+    if where is not None and where.lower().startswith("memory://"):
+        fix = "choose a directory or another URL; in Python, ips.run(out=...) takes it"
+        raise InputError("out", "must outlast the command", where, fix)
+    return where
 
 
 Source = Annotated[
@@ -30,6 +40,7 @@ Out = Annotated[
         metavar="DIR|URL",
         help="Where the run is kept: a directory (default runs/NAME), s3://BUCKET/NAME, or what fsspec knows. What it "
         "has is not redone.",
+        callback=lasting,
     ),
 ]
 Seed = Annotated[

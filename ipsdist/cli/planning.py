@@ -27,7 +27,8 @@ def show(
 
     config = resolve(source, sets, seed, device)
     capacity, local = expected_capacity(*workers)
-    plan, refusal = foreseen(config, capacity, place(out or Path("runs") / config.name), local=local)
+    blamed = "--workers" if workers[-1] is None else "--worker-memory"
+    plan, refusal = foreseen(config, capacity, place(out or Path("runs") / config.name), local=local, blamed=blamed)
     print(plan.text())
     if refusal is not None:
         raise refusal

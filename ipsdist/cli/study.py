@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ipsdist.cli.options import Cluster, Json, PerformanceReport, Quiet, Scheduler, Sets, Workers
+from ipsdist.cli.options import Cluster, Json, PerformanceReport, Quiet, Scheduler, Sets, Workers, lasting
 from ipsdist.cli.output import print_json, print_table, printable
 from ipsdist.model.errors import InputError
 from ipsdist.report.terms import with_error
@@ -28,6 +28,7 @@ Out = Annotated[
         metavar="DIR|URL",
         help="Where the study is kept; default studies/NAME. What it has is not redone.",
         show_default=False,
+        callback=lasting,
     ),
 ]
 Seeds = Annotated[

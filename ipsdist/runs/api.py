@@ -43,8 +43,9 @@ def run(
     out : directory of the run, or a URL such as ``s3://bucket/name``; ``runs/NAME`` by default. What it has is kept.
     seed : seed of all noise; default that of the file.
     sets : ``section.key=value`` texts that change the run file.
-    options, how : `Options`, or its fields as keywords: ``workers=2``, ``scheduler="tcp://..."``, ``client=`` (your own
-        Dask client), ``observe=`` (called with `Progress` events), ``draw=False`` (no figures, no page).
+    options, how : `Options`, or its fields as keywords: ``workers=2``, ``cluster="slurm"`` (or local, mpi, kubernetes,
+        cuda), ``scheduler="tcp://..."``, ``client=`` (your own Dask client), ``observe=`` (called with `Progress`
+        events), ``draw=False`` (no figures, no page).
 
     Raises InputError before anything is written, RunError when work fails.
     """

@@ -39,16 +39,19 @@ def foresee(
     tell(f"{'plan':<10} {plan.line()}")
 
 
-def foreseen(config: RunConfig, capacity: Capacity, out: Place, *, local: bool) -> tuple[Plan, InputError | None]:
+def foreseen(
+    config: RunConfig, capacity: Capacity, out: Place, *, local: bool, blamed: str = "--workers"
+) -> tuple[Plan, InputError | None]:
     """Return the plan of a whole run, and why it would be refused, if it would.
 
-    Raises InputError for what is wrong with the run file or the particles. ``local``: workers share this machine.
+    Raises InputError for what is wrong with the run file or the particles. ``local``: workers share this machine;
+    ``blamed``: the option that says what memory a worker has.
     """
     setup = prepare(config, source_of(config))
     check(config, setup)
     plan = planned(config, setup, capacity, cores=cores_here() if local else None)
     try:
-        afford(plan, config, setup, out, local=local)
+        afford(plan, config, setup, out, local=local, blamed=blamed)
     except InputError as error:
         return plan, error
     return plan, None

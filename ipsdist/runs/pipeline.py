@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ipsdist.config import RunConfig, resolve
+from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.report.summary import summary_lines
 from ipsdist.runs import directory
@@ -20,7 +21,7 @@ from ipsdist.runs.mending import mended
 from ipsdist.runs.order import STAGES
 from ipsdist.runs.probe import first_missing, probe
 from ipsdist.runs.refit import by_assembly, by_projection
-from ipsdist.runs.report import complete_report
+from ipsdist.runs.report import complete_report, has_report
 from ipsdist.runs.setup import prepare, seen_grid, with_grid
 from ipsdist.runs.sharing import take_over
 from ipsdist.runtime.executor import Executor, make_executor
@@ -30,7 +31,7 @@ from ipsdist.stages.kernel import KERNEL, load_kernel
 from ipsdist.stages.particles import PARTICLES
 from ipsdist.storage import Place, Store, locked, place
 
-__all__ = ["Options", "Outcome", "redo", "run"]
+__all__ = ["Options", "Outcome", "finished", "redo", "run"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -169,6 +170,20 @@ def _stages(
     result, done = complete_report(store, config, prints, executor.workers, out, options.draw, options.observe)
     kernel = load_kernel(store, config)
     return Outcome(out.given, result, kernel, (*reused, "report") if done else tuple(reused))
+
+
+def finished(config: RunConfig, out: Path | Place | str, draw: bool) -> bool:
+    """Tell whether a run has nothing left to do in ``out``. Nothing is written; what cannot be read is not finished."""
+    out = place(out)
+    try:
+        store = directory.existing(out) if directory.has_store(out) else None
+        taken = None if store is None else known_digests(store, config)
+        if store is None or taken is None:
+            return False
+        prints = fingerprints(STAGES, config, taken)
+        return not lacking(store, prints, "report", None) and has_report(store, config, prints, out, draw)
+    except (InputError, RunError, OSError):
+        return False
 
 
 def redo(out: Path | Place | str, stage: str, sets: Sequence[str] = (), options: Options | None = None) -> Outcome:

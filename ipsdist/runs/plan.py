@@ -22,7 +22,7 @@ from ipsdist.runs.plan_sizes import driver_bytes, passing_bytes, step_traffic, s
 from ipsdist.runs.setup import prepare
 from ipsdist.runtime.epochs import Capacity
 from ipsdist.runtime.settings import setting
-from ipsdist.stages.gang_size import PROCESS_BYTES, gang_size, member_bytes
+from ipsdist.stages.gang_size import PROCESS_BYTES, USABLE, gang_size, member_bytes
 from ipsdist.stages.kernel import KERNEL
 from ipsdist.storage import Store, is_url
 
@@ -104,6 +104,11 @@ class Plan:
         return PROCESS_BYTES + max((row.bytes_per_task for row in self.rows if row.stage != KERNEL.name), default=0)
 
     @property
+    def limit_bytes(self) -> int:
+        """Memory that a worker must be given: a little below its limit Dask ends it."""
+        return round(self.worker_bytes / USABLE)
+
+    @property
     def peak_bytes(self) -> int:
         """Memory of the largest process, where tasks are done in the driver's own."""
         return max(self.worker_bytes, PROCESS_BYTES + self.driver_bytes)
@@ -139,7 +144,7 @@ class Plan:
                 f"a replica is stepped by {self.gang} workers together, each sending {size(self.traffic)} a step"
             )
         if self.capacity.memory is not None:
-            notes.append(f"a worker needs {size(self.worker_bytes)} and has {size(self.capacity.memory)}")
+            notes.append(f"a worker needs {size(self.limit_bytes)} and has {size(self.capacity.memory)}")
         notes.append(f"the driver needs {size(PROCESS_BYTES + self.driver_bytes)}")
         notes.append(f"store about {size(self.store_bytes)}, {size(self.disk_bytes)} at most; {self._time()}")
         return notes
@@ -155,7 +160,7 @@ class Plan:
         what = f"{self.tasks} tasks" if self.tasks != 1 else "1 task"
         if self.gang > 1:
             what += f", replicas by {self.gang} workers together ({size(self.traffic)} a step)"
-        memory = size(self.worker_bytes if self.capacity.workers > 1 else self.peak_bytes)
+        memory = size(self.peak_bytes if self.capacity.memory is None else self.limit_bytes)
         return f"{what}; memory {memory}; store {size(self.disk_bytes)}; {self._time()}"
 
 

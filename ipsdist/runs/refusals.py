@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import resource
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
@@ -15,31 +12,39 @@ from ipsdist.model.setup import Setup
 from ipsdist.runs.plan import Plan, planned, size
 from ipsdist.runs.plan_sizes import driver_bytes
 from ipsdist.runtime.epochs import Capacity
+from ipsdist.runtime.memory import memory_here
+from ipsdist.runtime.settings import setting
 from ipsdist.stages.gang_size import PROCESS_BYTES, USABLE, fewest_members
 from ipsdist.stages.kernel import KERNEL
 from ipsdist.stages.particles import PARTICLES
 from ipsdist.storage import Place
 
-__all__ = ["afford", "memory_here", "refuse_disk", "refuse_memory"]
+__all__ = ["afford", "refuse_disk", "refuse_memory"]
 
 _SPARE = 0.02
 """Share of the free disk that is left alone."""
+_RULES = {"--workers": "must each have the memory of a task", "--worker-memory": "must be the memory of a task"}
 
 
-def afford(plan: Plan, config: RunConfig, setup: Setup, out: Place, *, local: bool) -> None:
-    """Raise InputError where a task, the driver or the store does not fit; ``local``: workers are of this machine."""
-    refuse_memory(plan, config, setup, memory_here(), local=local)
+def afford(plan: Plan, config: RunConfig, setup: Setup, out: Place, *, local: bool, blamed: str = "--workers") -> None:
+    """Raise InputError where a task, the driver or the store does not fit.
+
+    ``local``: workers are of this machine. ``blamed``: the option that says what memory a worker has.
+    """
+    refuse_memory(plan, config, setup, memory_here(), local=local, blamed=blamed)
     refuse_disk(plan, out)
 
 
-def refuse_memory(plan: Plan, config: RunConfig, setup: Setup, here: int, *, local: bool) -> None:
+def refuse_memory(
+    plan: Plan, config: RunConfig, setup: Setup, here: int, *, local: bool, blamed: str = "--workers"
+) -> None:
     """Raise InputError where a task does not fit its worker, or the selection this machine, which has ``here`` bytes.
 
     The message has both numbers, and the nearest setting that would fit.
     """
     worker = plan.capacity.memory or (here if local else None)
     if worker is not None and not _fits(plan, worker):
-        _refuse_task(plan, config, setup, here, worker, local=local)
+        _refuse_task(plan, config, setup, here, worker, local=local, blamed=blamed)
     needed = PROCESS_BYTES + plan.driver_bytes
     if needed > here and any(row.stage == KERNEL.name for row in plan.rows):
         rule, got = "must leave a selection that this machine can hold", f"{size(needed)} for {size(here)}"
@@ -65,29 +70,20 @@ def refuse_disk(plan: Plan, out: Place) -> None:
     raise InputError("--out", "must be on a disk with room for the store", got, fix)
 
 
-def memory_here() -> int:
-    """Return the bytes that this process may use: those of the machine, or of its control group or limit."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            found.append(int(Path("/sys/fs/cgroup", name).read_text()))
-        except (OSError, ValueError):  # no such group, or "max"
-            continue
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return min([*found, *([limit] if limit != resource.RLIM_INFINITY else [])])
-
-
-def _refuse_task(plan: Plan, config: RunConfig, setup: Setup, here: int, worker: int, *, local: bool) -> None:
+def _refuse_task(
+    plan: Plan, config: RunConfig, setup: Setup, here: int, worker: int, *, local: bool, blamed: str
+) -> None:
     row = max((r for r in plan.rows if r.stage != KERNEL.name), key=lambda r: r.bytes_per_task)
-    needed, count = round((PROCESS_BYTES + row.bytes_per_task) / USABLE), plan.capacity.workers
+    needed, count = plan.limit_bytes, plan.capacity.workers
     part = f"a {'share' if row.gang > 1 else 'task'} of the {row.stage}"
     alone = plan.capacity.memory is None
-    argument = "system.particles" if alone else "--workers"
-    rule = "must fit the memory of this machine" if alone else "must each have the memory of a task"
+    argument = "system.particles" if alone else blamed
+    rule = "must fit the memory of this machine" if alone else _RULES[blamed]
     fixes = _smaller(plan, config, setup, here, worker, local=local)
     if not fixes or not local:
         fixes.append(f"workers of {size(needed)} would fit" if not local else "use a machine with more memory")
-    theirs = size(worker) if alone else f"{size(worker)} of each of {count} workers"
+    whose = "the worker" if count == 1 else f"each of {count} workers"
+    theirs = size(worker) if alone else f"{size(worker)} of {whose}"
     raise InputError(argument, rule, f"{size(needed)} for {part}, against {theirs}", ", or ".join(fixes))
 
 
@@ -103,7 +99,10 @@ def _smaller(plan: Plan, config: RunConfig, setup: Setup, here: int, worker: int
         return _fits(planned(config.model_copy(update={"run": run}), fewer, capacity, stages), worker)
 
     fixes = []
-    if local and not alone:
+    if local and not alone and setting("local.memory"):  # it does not grow with fewer of them
+        enough = count * plan.limit_bytes <= here
+        fixes += [f'ipsdist.local.memory = "{size(1.01 * plan.limit_bytes)}" would fit'] if enough else []
+    elif local and not alone:
         fewer = _most(lambda n: _fits(planned(config, setup, Capacity(n, here // n), stages), here // n), count - 1)
         fixes += [f"--workers {fewer} would fit"] if fewer else []
     if not local and PARTICLES.name in stages:

@@ -17,7 +17,7 @@ from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.kernel import load_diffusion, load_fit, load_kernel, load_used_equations
 from ipsdist.storage import Place, Store
 
-__all__ = ["complete_report"]
+__all__ = ["complete_report", "has_report"]
 
 _REVISION = 2
 _RECORD = "report/done"
@@ -33,23 +33,31 @@ def complete_report(
     observe: Observer,
 ) -> tuple[dict[str, Any], bool]:
     """Write result.json and, with ``draw``, figures and report.html; return the result and whether it was there."""
-    values = config.values("name", "system.kernel", "system.pieces", "system.cutoff")
-    needs = {name: prints[name] for name in ("densities", "kernel")}
-    fingerprint = text_of({"revision": _REVISION, "keys": values, "needs": needs})
-    made = store.record(_RECORD)
-    files = [out / "result.json", *([out / "report.html"] if draw else [])]
-    if (
-        made is not None
-        and made["fingerprint"] == fingerprint
-        and (made["drawn"] or not draw)
-        and all(f.is_file() for f in files)
-    ):
+    if has_report(store, config, prints, out, draw):
         return load(out / "result.json"), True
     observe(Progress("report", 0, 1, "pages"))
     result = _write(store, config, workers, out, draw)
-    store.commit(_RECORD, {"fingerprint": fingerprint, "kernel": prints["kernel"], "drawn": draw})
+    store.commit(_RECORD, {"fingerprint": _fingerprint(config, prints), "kernel": prints["kernel"], "drawn": draw})
     observe(Progress("report", 1, 1, "pages"))
     return result, False
+
+
+def has_report(store: Store, config: RunConfig, prints: Mapping[str, str], out: Place, draw: bool) -> bool:
+    """Tell whether the report is there, with its page where ``draw`` asks for it."""
+    made = store.record(_RECORD)
+    files = [out / "result.json", *([out / "report.html"] if draw else [])]
+    return (
+        made is not None
+        and made["fingerprint"] == _fingerprint(config, prints)
+        and (made["drawn"] or not draw)
+        and all(f.is_file() for f in files)
+    )
+
+
+def _fingerprint(config: RunConfig, prints: Mapping[str, str]) -> str:
+    values = config.values("name", "system.kernel", "system.pieces", "system.cutoff")
+    needs = {name: prints[name] for name in ("densities", "kernel")}
+    return text_of({"revision": _REVISION, "keys": values, "needs": needs})
 
 
 def _write(store: Store, config: RunConfig, workers: int, out: Place, draw: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import distributed
 from distributed.scheduler import KilledWorker
 
 from ipsdist.model.errors import RunError
+from ipsdist.runtime.clusters import Tell
 from ipsdist.runtime.connection import AGAIN, LOST, check_scheduler
 from ipsdist.runtime.settings import setting
 from ipsdist.runtime.threads import single_threaded
@@ -24,8 +25,8 @@ __all__ = ["Batch", "asked"]
 
 _GONE = ("scheduler-connection-lost", "scheduler-restart")
 _TICK_SECONDS = 0.25
-_Event = tuple[int, float] | distributed.Future[Any]
-"""(index, progress) of a task, or a task that has finished."""
+_Event = tuple[int, float | str] | distributed.Future[Any]
+"""(index, progress) of a task, (index, worker) of one that begins, or a task that has finished."""
 
 
 class Batch:
@@ -38,15 +39,18 @@ class Batch:
         tasks: Sequence[Any],
         stage: str,
         patience: float,
+        tell: Tell,
     ) -> None:
-        """Submit all tasks. ``patience`` is how many seconds there may be no worker."""
+        """Submit all tasks. ``patience`` is how many seconds there may be no worker; ``tell`` hears of lost ones."""
         self._client, self._function, self._tasks = client, function, tasks
-        self._stage, self._patience = stage, patience
+        self._stage, self._patience, self._tell = stage, patience, tell
         self._label = f"{stage}-{uuid.uuid4().hex}"
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._waiting: dict[str, tuple[int, distributed.Future[Any]]] = {}
         self._running: set[int] = set()
         self._tried: set[int] = set()
+        self._begun: dict[int, str] = {}
+        self._lost: set[str] = set()
         client.subscribe_topic(self._label, lambda event: self._events.put(tuple(event[1])))
         self._submit(range(len(tasks)), "")
 
@@ -60,8 +64,7 @@ class Batch:
         while self._waiting:
             event = self._next_event()
             if isinstance(event, tuple):
-                if event[0] in self._running:
-                    observe(*event)
+                self._hear(*event, observe)
                 continue
             index, _ = self._waiting.pop(str(event.key))
             self._running.discard(index)
@@ -87,6 +90,20 @@ class Batch:
         with contextlib.suppress(Exception):
             self._client.cancel([future for _, future in self._waiting.values()], force=True)
             self._client.unsubscribe_topic(self._label)
+
+    def _hear(self, index: int, said: float | str, observe: Callable[[int, float], None]) -> None:
+        """Pass progress on; say that a worker was lost when a task of its begins elsewhere."""
+        if index not in self._running:
+            return
+        if not isinstance(said, str):
+            observe(index, said)
+            return
+        former = self._begun.get(index)
+        self._begun[index] = said
+        # Dask moves tasks that wait, but one that has begun is begun anew for this reason only.
+        if former is not None and former not in self._lost:
+            self._lost.add(former)
+            self._tell(f"{self._stage}: the worker at {former} was lost; what it did is done again by another")
 
     def _try_again(self, suspects: list[int]) -> None:
         for index in suspects:
@@ -156,6 +173,8 @@ def _work(task: Any, index: int, function: Callable[[Any, Callable[[float], None
     key = worker.get_current_task()
     said: float | None = None
     sent = time.monotonic()
+
+    worker.log_event(topic, (index, worker.address))
 
     def tick(done: float) -> None:
         nonlocal said, sent

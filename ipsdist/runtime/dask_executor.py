@@ -143,10 +143,10 @@ class DaskExecutor:
         """Return itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Close."""
         self.close()
-        if self._report is not None and not self._used and kind is None:
+        if self._report is not None and not self._used and exception[0] is None:
             self._tell(NO_REPORT)
 
     def _connect(self, client: distributed.Client | None, scheduler: str | None, cluster: str | None) -> None:
@@ -193,7 +193,7 @@ class DaskExecutor:
         if not self._used:
             self._used = True
             if has_dashboard():
-                self._tell(f"{'dashboard':<10} {self._client.dashboard_link}")
+                self._tell(f"dashboard {self._client.dashboard_link}")
             if self._report is not None:
                 self._own.enter_context(reported(self._client, self._report, self._tell))
         return self._client

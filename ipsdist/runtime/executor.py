@@ -169,6 +169,10 @@ def make_executor(
             raise InputError("--performance-report", "is a report of Dask workers", "none of them", fix)
         return SerialExecutor()
     if idle:
+        if performance_report is not None and tell is not None:
+            from ipsdist.runtime.clusters.report import NO_REPORT
+
+            tell(NO_REPORT)
         return SerialExecutor()
     from ipsdist.runtime.dask_executor import DaskExecutor
 

@@ -17,7 +17,7 @@ from ipsdist.model.errors import InputError
 from ipsdist.report.figures.study import draw_study
 from ipsdist.report.study_page import study_page
 from ipsdist.runs.api import options_of
-from ipsdist.runs.pipeline import Options
+from ipsdist.runs.pipeline import Options, finished
 from ipsdist.runs.probe import first_missing, probe
 from ipsdist.runs.rows import versions
 from ipsdist.runs.sharing import taken_over
@@ -75,6 +75,7 @@ class _Planned:
     name: str
     config: RunConfig | None
     error: str | None = None
+    refusal: InputError | None = None
     place: Place | None = None
     cells: dict[str, Any] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)
@@ -116,7 +117,9 @@ def study(
     file, base, rows = load_study(path, None if seeds is None else tuple(seeds), sets)
     out = place(Path("studies") / file.name if out is None else out)
     planned = _planned(base, rows)
-    with options.executor() as executor:
+    if sets:
+        _refuse_sets(planned)
+    with options.executor(idle=_all_finished(planned, file, out)) as executor:
         missing = first_missing(out)
         _directory(out)
         with locked(out):
@@ -148,13 +151,29 @@ def _planned(base: Mapping[str, Any], rows: Sequence[Row]) -> list[_Planned]:
         try:
             one.config = row_config(base, row)
         except InputError as error:
-            one.error = str(error)
+            one.error, one.refusal = str(error), error
         found.append(one)
     if len({one.name for one in found}) < len(found):
         raise InputError("vary", "must give every run a name of its own", "two of the same", "use plainer values")
     for one, its in zip(found, places([one.config for one in found]), strict=True):
         one.place = its
     return found
+
+
+def _refuse_sets(planned: Sequence[_Planned]) -> None:
+    """Raise InputError where what the command sets lets no run begin: said once, not once a run."""
+    refusals = [one.refusal for one in planned]
+    if refusals and refusals[0] is not None and None not in refusals:
+        raise refusals[0]
+
+
+def _all_finished(planned: Sequence[_Planned], file: StudyFile, out: Directory) -> bool:
+    """Tell whether no run has anything left to do, so that no worker needs to start."""
+    return all(
+        one.place is None or finished(one.config, _home(out, one.name), file.figures)
+        for one in planned
+        if one.config is not None
+    )
 
 
 def _directory(out: Directory) -> None:

@@ -18,12 +18,18 @@ SMALL = ["--set", "system.particles=400", "--set", "time.horizon=0.01"]
             ["--cluster", "slrum"],
             "`--cluster` must be one of local, slurm, mpi, kubernetes, cuda; got 'slrum'; did you",
         ),
+        (
+            ["--cluster", "foo"],
+            "`--cluster` must be one of local, slurm, mpi, kubernetes, cuda; got 'foo'; or give the address of a",
+        ),
         (["--cluster", "local", "--scheduler", "tcp://a:1"], "`--cluster` cannot be combined with `--scheduler`; give"),
         (["--performance-report", "a.html"], "`--performance-report` is a report of Dask workers; got none of them"),
         (
             ["--scheduler", "none.json"],
             "`--scheduler` must be the address or the file of a running Dask scheduler; got ",
         ),
+        (["--out", "memory://a"], "`--out` must outlast the command; got memory://a; choose a directory or"),
+        (["--out", "s3:/bucket/x"], "`--out` must have two slashes where it is a URL; got s3:/bucket/x; give 's3://"),
         (["--workers", "0"], "`--workers` must be at least 1; got 0; leave it out to work in this process"),
     ],
 )

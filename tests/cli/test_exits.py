@@ -50,6 +50,27 @@ def test_every_end_has_its_code_and_one_line(
     assert capsys.readouterr() == ("", line + "\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "named", "line"),
+    [
+        (["run", "cubic"], "DIR", "error: `--out` is taken; choose another --out"),
+        (["study", "a.toml"], "out", "error: `--out` is taken; choose another --out"),
+        (["fit", "runs/a"], "--out", "error: `DIR` is taken; choose another DIR"),
+        (["pool", "a", "b"], "DIR", "error: `DIR` is taken; choose another --out"),
+    ],
+)
+def test_a_directory_has_the_name_that_was_typed(
+    words: list[str], named: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands that have --out know no DIR, and the reverse; pool has both."""
+
+    def command() -> None:
+        raise InputError(named, "is taken", None, "choose another --out")
+
+    assert exit_code(command, words) == 2
+    assert capsys.readouterr().err == line + "\n"
+
+
 def test_a_defect_keeps_its_traceback() -> None:
     """What nobody foresaw is not dressed up."""
     with pytest.raises(ZeroDivisionError):

@@ -8,6 +8,7 @@ import resource
 import shutil
 from collections import namedtuple
 
+import dask
 import pytest
 
 import ipsdist as ips
@@ -17,8 +18,9 @@ from ipsdist.model.errors import InputError
 from ipsdist.runs import refusals
 from ipsdist.runs.beforehand import foreseen
 from ipsdist.runs.plan import planned
-from ipsdist.runs.refusals import memory_here, refuse_disk, refuse_memory
+from ipsdist.runs.refusals import refuse_disk, refuse_memory
 from ipsdist.runtime.epochs import Capacity
+from ipsdist.runtime.memory import group_limits, memory_here
 from ipsdist.stages.gang_size import PROCESS_BYTES, USABLE
 from ipsdist.storage import place
 from tests.runs.test_plan import GB, made
@@ -108,6 +110,36 @@ def test_memory_here_is_a_limit_that_holds(monkeypatch):
     assert PROCESS_BYTES < memory_here() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (PROCESS_BYTES, resource.RLIM_INFINITY))
     assert memory_here() == PROCESS_BYTES
+
+
+@pytest.mark.parametrize(
+    ("own", "limits", "lowest"),
+    [
+        ("0::/slurm/job_7/step\n", {"slurm/memory.max": "900", "slurm/job_7/memory.max": "300"}, 300),
+        ("0::/a/b\n", {"memory.max": "200", "a/memory.max": "300", "a/b/memory.max": "max"}, 200),
+        ("4:memory:/job\n0::/\n", {"memory/job/memory.limit_in_bytes": "150", "job/memory.max": "1"}, 150),
+        ("5:cpuset,memory:/other\n", {"memory/memory.limit_in_bytes": "77"}, 77),
+    ],
+)
+def test_limits_of_control_groups_within_others_count(own, limits, lowest, tmp_path):
+    """Those of all groups from that of the process up to the root, of both versions; of no other."""
+    (tmp_path / "own").write_text(own)
+    for name, text in limits.items():
+        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name).write_text(text)
+    assert min(group_limits(tmp_path / "groups", tmp_path / "own")) == lowest
+
+
+def test_memory_that_is_set_is_what_must_be_set_otherwise(capsys):
+    """Fewer workers would not have more; a plan with --worker-memory blames that, and has one number for one need."""
+    with dask.config.set({"ipsdist.local.memory": "200 MB"}):
+        said = refused([], Capacity(2, GB // 5), 8 * GB, local=True)
+    assert re.search(r'; ipsdist\.local\.memory = "[\d.]+ MB" would fit$', said)
+    assert main(["plan", "cubic", "--worker-memory", "200 MB"]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error: `--worker-memory` must be the memory of a task; got ")
+    assert "against 200 MB of the worker; " in err
+    assert re.search(r"a worker needs ([\d.]+ MB)", out).group(1) == re.search(r"got ([\d.]+ MB)", err).group(1)
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ def die_once(task: str, tick: Tick) -> int:
     marker = Path(task)
     if not marker.exists():
         marker.touch()
+        time.sleep(0.5)  # so that it is known to have begun
         os.kill(os.getpid(), signal.SIGKILL)
     return os.getpid()
 

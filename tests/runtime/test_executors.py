@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from ipsdist.model.errors import InputError, RunError
+from ipsdist.runtime import dask_executor
 from ipsdist.runtime.clusters import local
 from ipsdist.runtime.dask_executor import DaskExecutor
 from ipsdist.runtime.epochs import Capacity
@@ -103,10 +104,18 @@ def test_only_importable_functions_pass_the_pickling_executor() -> None:
         collect(SerialExecutor(pickle_tasks=True), lambda task, tick: task, [1])
 
 
-def test_a_killed_worker_is_replaced_and_its_task_done(cluster: DaskExecutor, tmp_path: Path) -> None:
-    """Kill -9 of a worker loses nothing."""
+def test_a_killed_worker_is_replaced_and_its_task_done(
+    cluster: DaskExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kill -9 of a worker loses nothing, and is said once."""
+    told: list[str] = []
+    monkeypatch.setattr(cluster, "_tell", told.append)
+    (tmp_path / "b").touch()  # the second does not die
     found = collect(cluster, tasks.die_once, [str(tmp_path / "a"), str(tmp_path / "b")])
     assert os.getpid() not in found.values()
+    assert len(told) == 1
+    assert told[0].startswith("particles: the worker at tcp://127.0.0.1:")
+    assert told[0].endswith(" was lost; what it did is done again by another")
 
 
 def test_closing_the_iterator_stops_the_tasks(cluster: DaskExecutor, tmp_path: Path) -> None:
@@ -172,6 +181,33 @@ def test_contradicting_choices_are_refused(choices: dict[str, Any], message: str
     with pytest.raises(InputError) as caught:
         make_executor(**choices)
     assert str(caught.value) == message
+
+
+def test_a_client_is_one_of_dask() -> None:
+    """An address in its place is refused, with where it belongs."""
+    with pytest.raises(InputError, match=r"`client` must be a distributed.Client; got 'tcp://a:1'; .* scheduler="):
+        make_executor(client="tcp://a:1")
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_no_performance_report_of_no_work_is_said(idle: bool, tmp_path: Path) -> None:
+    """Whether that was known beforehand or not."""
+    pytest.importorskip("bokeh")
+    told: list[str] = []
+    with make_executor(workers=1, performance_report=tmp_path / "a.html", tell=told.append, idle=idle):
+        pass
+    assert told == ["no performance report: there was nothing left for workers to do"]
+
+
+def test_a_dashboard_without_bokeh_is_not_told(cluster: DaskExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its page would only say that bokeh is missing; and it is told with the first work, after the plan."""
+    for there in (True, False):
+        monkeypatch.setattr(dask_executor, "has_dashboard", lambda there=there: there)
+        told: list[str] = []
+        with make_executor(client=cluster._started(), tell=told.append) as executor:
+            assert told == []
+            collect(executor, tasks.walk, [(1, 0.0)])
+        assert told == [f"dashboard {cluster.dashboard}"] * there
 
 
 def test_local_processes_start_with_the_first_task_only() -> None:

@@ -114,6 +114,13 @@ def test_a_url_that_nobody_knows_is_refused_in_one_line(text: str, why: str) -> 
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["s3:/bucket/run", "gs:/bucket", "file:/tmp/x"])
+def test_a_url_with_one_slash_is_no_directory(text: str) -> None:
+    """Else a directory of such a name would be made."""
+    with pytest.raises(InputError, match=f"must have two slashes where it is a URL; got {text}; give '.*://"):
+        place(text)
+
+
 def test_a_bucket_that_is_not_there_is_an_os_error_of_one_line(s3_server: str) -> None:
     """The store's own words, without the dump of its internals."""
     where = place("s3://no-such-bucket-here/run")

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import ipsdist as ips
 from ipsdist.cli.app import main
+from ipsdist.runs.pipeline import Options
 from ipsdist.runs.sharing import taken_over
 from ipsdist.stages import particles
 from ipsdist.storage import Store
@@ -124,6 +126,32 @@ def test_workers_leave_the_same_table(done, tmp_path):
     assert cells(other.rows) == cells(study.rows)
     for picture in ("w2", "over_time", "coefficients"):
         assert (other.out / f"{picture}.png").read_bytes() == (study.out / f"{picture}.png").read_bytes()
+
+
+def test_a_study_with_nothing_left_starts_no_worker(done, tmp_path, monkeypatch):
+    """It is known before; a result that is missing is something left."""
+    study, _ = done
+    shutil.copytree(study.out, tmp_path / "out")
+    asked, real = [], Options.executor
+
+    def chosen(own, idle=False):
+        if own.workers:  # the runs themselves ask too, without
+            asked.append(idle)
+        return real(own, idle=True)
+
+    monkeypatch.setattr(Options, "executor", chosen)
+    for _ in range(2):
+        ips.study(write(tmp_path), tmp_path / "out", workers=1)
+        (tmp_path / "out" / "runs" / "every-1_bandwidth-scott_seed-0" / "result.json").unlink()
+    assert asked == [True, False]
+
+
+@pytest.mark.parametrize("key", ["run.precision=wrong", "time.step=-1"])
+def test_a_bad_value_that_is_set_for_all_is_refused_once(key, tmp_path):
+    """Before anything is written, not as so many rows that failed."""
+    with pytest.raises(ips.InputError, match=key.partition("=")[0]):
+        ips.study(write(tmp_path), tmp_path / "out", sets=[key])
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_study_killed_at_any_moment_goes_on(done, tmp_path):

@@ -18,10 +18,11 @@ Tell = Callable[[str], None]
 
 
 def check_name(name: str) -> None:
-    """Raise InputError for a cluster that is unknown, naming the nearest."""
+    """Raise InputError for a cluster that is unknown, naming one that is near if there is one."""
     if name not in CLUSTERS:
-        near = difflib.get_close_matches(name, CLUSTERS, n=1, cutoff=0.0)[0]
-        raise InputError("--cluster", f"must be one of {', '.join(CLUSTERS)}", repr(name), f"did you mean {near}?")
+        near = difflib.get_close_matches(name, CLUSTERS, n=1)
+        fix = f"did you mean {near[0]}?" if near else "or give the address of a running one as --scheduler"
+        raise InputError("--cluster", f"must be one of {', '.join(CLUSTERS)}", repr(name), fix)
 
 
 def open_cluster(name: str, workers: int | None, tell: Tell) -> AbstractContextManager[Any]:

@@ -99,6 +99,8 @@ def _scheme(found: str, shown: str) -> str:
         scheme, rest = "", ""
     if not rest or scheme not in ("tcp", "tls", "ws", "wss", "ucx", "ucxx", "inproc"):
         raise InputError("--scheduler", _RULE, shown, _START)
+    if scheme in ("tcp", "tls") and not rest.rstrip("/").rpartition(":")[2].isdecimal():
+        raise InputError("--scheduler", _RULE, f"{shown}, which has no port", f"give {found}:8786, or its own port")
     return "tls" if scheme == "wss" else str(scheme)
 
 

@@ -13,6 +13,7 @@ import dask
 import distributed
 
 from ipsdist.runtime.clusters import Tell
+from ipsdist.runtime.clusters.interrupts import heard_interrupts, held_interrupts
 from ipsdist.runtime.clusters.starting import (
     QUIET,
     SCHEDULER,
@@ -44,9 +45,9 @@ def cuda(workers: int | None, tell: Tell) -> Iterator[distributed.Client]:
         arguments["n_workers"] = size.maximum
     hush_tracker()
     with dask.config.set({**SCHEDULER, **WORKER, **QUIET}):
-        with starting("cuda"):
+        with held_interrupts(), starting("cuda"):
             cluster = dask_cuda.LocalCUDACluster(**arguments)
-        with cluster, distributed.Client(cluster, set_as_default=False) as client:
+        with cluster, heard_interrupts(), distributed.Client(cluster, set_as_default=False) as client:
             client.register_plugin(LeaveInterruptsToTheDriver())
             fix = "see ipsdist.cluster.cuda in docs/cluster-settings.md"
             first_worker(client, "--cluster", setting("cluster.cuda.wait"), tell, fix=fix)

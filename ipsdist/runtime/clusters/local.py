@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import dask
 import distributed
@@ -14,6 +15,7 @@ from dask.system import CPU_COUNT
 
 from ipsdist.model.errors import RunError
 from ipsdist.runtime.clusters import Tell
+from ipsdist.runtime.clusters.interrupts import heard_interrupts, held_interrupts
 from ipsdist.runtime.clusters.starting import (
     QUIET,
     SCHEDULER,
@@ -24,6 +26,7 @@ from ipsdist.runtime.clusters.starting import (
     size_of,
     starting,
 )
+from ipsdist.runtime.memory import memory_here
 from ipsdist.runtime.settings import cluster_arguments, setting
 
 __all__ = ["local", "local_memory", "local_size"]
@@ -39,7 +42,7 @@ def local_size(workers: int | None) -> Size:
 
 def local_memory(workers: int) -> int:
     """Return the bytes of each of ``workers`` processes."""
-    return int(setting("local.memory") or distributed.system.MEMORY_LIMIT // workers)
+    return int(setting("local.memory") or min(distributed.system.MEMORY_LIMIT, memory_here()) // workers)
 
 
 @contextlib.contextmanager
@@ -58,16 +61,23 @@ def local(workers: int | None, tell: Tell) -> Iterator[distributed.Client]:  # n
     given = cluster_arguments("local")
     hush_tracker()
     # Also for workers that an adaptive cluster starts later.
-    with dask.config.set(_CONFIGURATION):
-        try:
-            with starting("local") if given else contextlib.nullcontext():
-                cluster = distributed.LocalCluster(**{**options, **given})
-        except (RuntimeError, OSError) as error:
-            # Spawned processes import the main module anew, and a script without that guard would start over in each.
-            guard = "a script that asks for workers must do so under `if __name__ == '__main__':`"
-            raise RunError(f"the worker processes did not start ({error}); {guard}") from error
-        with cluster, distributed.Client(cluster, set_as_default=False) as client:
+    with dask.config.set(_CONFIGURATION), contextlib.ExitStack() as own:
+        with held_interrupts():
+            cluster = own.enter_context(_begun({**options, **given}, bool(given)))
+            own.enter_context(heard_interrupts())
+            client = own.enter_context(distributed.Client(cluster, set_as_default=False))
             client.register_plugin(LeaveInterruptsToTheDriver())
             # Of a fixed size too: a nanny whose worker is killed while it starts gives up, and only this replaces it.
             cluster.adapt(minimum=max(1, size.minimum), maximum=size.maximum)
-            yield client
+        yield client
+
+
+def _begun(options: dict[str, Any], given: bool) -> Any:
+    """Return the cluster; ``given``: some of its options are the user's, who may have been wrong."""
+    try:
+        with starting("local") if given else contextlib.nullcontext():
+            return distributed.LocalCluster(**options)
+    except (RuntimeError, OSError) as error:
+        # Spawned processes import the main module anew, and a script without that guard would start over in each.
+        guard = "a script that asks for workers must do so under `if __name__ == '__main__':`"
+        raise RunError(f"the worker processes did not start ({error}); {guard}") from error

@@ -14,15 +14,21 @@ import distributed
 from ipsdist.model.errors import InputError
 from ipsdist.runtime.clusters import Tell
 
-__all__ = ["BOKEH", "check_report", "reported"]
+__all__ = ["BOKEH", "NO_REPORT", "check_report", "has_dashboard", "reported"]
 
 BOKEH = 'pip install "ipsdist[dashboard]"'
 """What is to be done where Dask cannot draw its report."""
+NO_REPORT = "no performance report: there was nothing left for workers to do"
+
+
+def has_dashboard() -> bool:
+    """Tell whether Dask's pages show anything: without bokeh they only say that it is missing."""
+    return importlib.util.find_spec("bokeh") is not None
 
 
 def check_report(file: Path) -> None:
     """Raise InputError for a performance report that cannot be written."""
-    if importlib.util.find_spec("bokeh") is None:
+    if not has_dashboard():
         raise InputError("--performance-report", "needs bokeh", None, BOKEH)
     if not file.absolute().parent.is_dir() or file.is_dir():
         raise InputError("--performance-report", "must be a file in a directory that exists", file, "choose another")

@@ -21,6 +21,7 @@ import distributed
 from ipsdist.model.errors import InputError
 from ipsdist.runtime.clusters import Tell
 from ipsdist.runtime.clusters.encryption import certificates
+from ipsdist.runtime.clusters.interrupts import heard_interrupts
 from ipsdist.runtime.clusters.starting import SCHEDULER, first_worker, module, size_of, starting, variables
 from ipsdist.runtime.settings import cluster_arguments, setting
 
@@ -47,7 +48,7 @@ def slurm(workers: int | None, tell: Tell) -> Iterator[distributed.Client]:
     with dask.config.set(SCHEDULER), starting("slurm"):
         arguments = _arguments()
         cluster = jobqueue.SLURMCluster(**arguments)
-    with cluster, distributed.Client(cluster, set_as_default=False) as client:
+    with cluster, heard_interrupts(), distributed.Client(cluster, set_as_default=False) as client:
         _check_script(cluster.job_script())
         # dask-jobqueue counts the processes of a job so; a job is submitted, or cancelled, whole.
         each = max(1, int(arguments["processes"]))

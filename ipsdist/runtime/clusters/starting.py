@@ -19,6 +19,7 @@ import distributed
 
 from ipsdist.model.errors import InputError
 from ipsdist.runtime.clusters import Tell
+from ipsdist.runtime.clusters.interrupts import kept_handlers
 from ipsdist.runtime.settings import ADAPTIVE, setting
 
 __all__ = [
@@ -81,7 +82,8 @@ def size_of(name: str, workers: int | None) -> Size | None:
 def module(name: str, cluster: str, extra: str) -> Any:
     """Import a package that only one cluster needs. Raises InputError that names the extra to install."""
     try:
-        return importlib.import_module(name)
+        with kept_handlers():
+            return importlib.import_module(name)
     except ImportError as error:
         package = (error.name or name).partition(".")[0].replace("_", "-")
         fix = f'pip install "ipsdist[{extra}]"'

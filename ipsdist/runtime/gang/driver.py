@@ -19,6 +19,7 @@ import distributed
 from distributed.scheduler import KilledWorker, NoValidWorkerError
 
 from ipsdist.model.errors import RunError
+from ipsdist.runtime.clusters import Tell
 from ipsdist.runtime.connection import AGAIN, check_scheduler, of_scheduler
 from ipsdist.runtime.epochs import Epoch, Job
 from ipsdist.runtime.gang.asking import LOOK_SECONDS, Asking, fetch
@@ -43,8 +44,8 @@ _HEART_SECONDS, _HEARTLESS_SECONDS = 2.0, 10.0
 _LOST = (KilledWorker, NoValidWorkerError, concurrent.futures.CancelledError, asyncio.CancelledError)
 
 
-def drive(client: distributed.Client, job: Job, *, stage: str, observe: Callable[[float], None]) -> None:
-    """Do all epochs of a job on the workers of a client; ``observe`` hears the units done.
+def drive(client: distributed.Client, job: Job, *, stage: str, observe: Callable[[float], None], tell: Tell) -> None:
+    """Do all epochs of a job on the workers of a client; ``observe`` hears the units done, ``tell`` of what was lost.
 
     Raises what a member's function raises of its own, and RunError when no gang lasts for an epoch, again and again.
     """
@@ -53,11 +54,14 @@ def drive(client: distributed.Client, job: Job, *, stage: str, observe: Callable
     driver = _Driver(client, asking, stage, observe)
     former = Former(client, asking, job, stage)
     crew: Crew | None = None
-    failures = 0
+    failures, broken = 0, ""
     try:
         while True:
             if crew is None or former.better(crew):
                 crew = former.form()
+            if broken:
+                tell(_again(stage, broken, crew.size))
+                broken = ""
             epoch = job.epoch(crew.size, pace.units(crew.size))
             if epoch is None:
                 return
@@ -70,7 +74,7 @@ def drive(client: distributed.Client, job: Job, *, stage: str, observe: Callable
                 _log.info("an epoch of %s is done again: %s", stage, error)
                 if failures >= asking.attempts:
                     raise RunError(_gave_up(stage, failures, str(error))) from error
-                crew = None
+                crew, broken = None, str(error)
                 observe(job.done)
                 # A host that comes and goes must not use up all attempts in a moment.
                 time.sleep(min(_REST_SECONDS * (2 ** (failures - 1) - 1), _LONGEST_REST))
@@ -222,6 +226,11 @@ class _Driver:
             if isinstance(answer, Lost):
                 raise BrokenError(answer.why)
         return [answer.value for answer in found if isinstance(answer, Answer)]
+
+
+def _again(stage: str, why: str, workers: int) -> str:
+    by = "1 worker" if workers == 1 else f"{workers} workers together"
+    return f"{stage}: {why}; what was done since the last commit is done again by {by}"
 
 
 def _gave_up(stage: str, failures: int, why: str) -> str:

@@ -25,13 +25,15 @@ def is_url(text: object) -> bool:
 def place(where: str | Path | Place) -> Place:
     """Return the place of a path, or of a URL: ``s3://bucket/name``, ``file:///...``, or whatever fsspec knows.
 
-    Nothing is connected to yet. Raises InputError for a URL that became a Path.
+    Nothing is connected to yet. Raises InputError for a URL that became a Path, or was given one slash.
     """
     if isinstance(where, Place):
         return where
     if not isinstance(where, str) or not is_url(where):
-        if isinstance(where, Path) and _COLLAPSED.match(str(where)):
-            rule = "must be a text where it is a URL, because a Path loses a slash"
+        if _COLLAPSED.match(str(where)):
+            rule = "must have two slashes where it is a URL"
+            if isinstance(where, Path):
+                rule = "must be a text where it is a URL, because a Path loses a slash"
             raise InputError("out", rule, where, f"give {str(where).replace(':/', '://', 1)!r}")
         return LocalPlace(Path(where))
     if where.lower().startswith("file://"):

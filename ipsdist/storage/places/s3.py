@@ -19,6 +19,7 @@ _PATIENT = {"max_retries": 30, "retry_timeout": timedelta(seconds=45), "backoff"
 _HASTY = {"max_retries": 3, "retry_timeout": timedelta(seconds=5)}
 """For the first word: a wrong address shall be said soon."""
 _TIMES = {"connect_timeout": "10 seconds", "timeout": "300 seconds"}
+_KEYS = "; there are no keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 
@@ -35,6 +36,7 @@ class S3Objects:
             if endpoint.startswith("http://"):
                 options["client_options"]["allow_http"] = True  # who names such an endpoint wants it
         self._root = root
+        self._hint = "" if _has_keys(options) else _KEYS
         self._options = {**options, "retry_config": _PATIENT}
         self._patient = S3Store.from_url(root, **self._options)
         self._store = S3Store.from_url(root, **options, retry_config=_HASTY)  # type: ignore[arg-type]
@@ -121,12 +123,18 @@ class S3Objects:
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise PermissionError(errno.EACCES, _line(error), f"{self._root}/{key}") from error
         except BaseError as error:
-            raise OSError(errno.EIO, _line(error), f"{self._root}/{key}") from error
+            raise OSError(errno.EIO, _line(error) + self._hint, f"{self._root}/{key}") from error
 
 
 def _line(error: Exception) -> str:
     """Return what an error of obstore says, without the dump behind it."""
     return str(error).split("\n\nDebug source", maxsplit=1)[0].partition("<?xml")[0].strip(" \n:")
+
+
+def _has_keys(options: dict[str, Any]) -> bool:
+    """Tell whether keys are known, or none are needed; those that a machine itself has are asked for later."""
+    known = "credential_provider" in options
+    return known or any(os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"))
 
 
 def _credentials() -> dict[str, Any]:

@@ -97,6 +97,12 @@ def test_no_address(scheduler: str) -> None:
     assert refused(scheduler) == f"{RULE}{scheduler}; {START}"
 
 
+@pytest.mark.parametrize("scheduler", ["127.0.0.1", "tls://host", "tcp://host/"])
+def test_an_address_without_a_port(scheduler: str) -> None:
+    """It is said what is missing."""
+    assert refused(scheduler).startswith(f"{RULE}{scheduler}, which has no port; give ")
+
+
 def test_files_that_are_not_there_not_ones_or_old(tmp_path: Path, closed_port: str) -> None:
     """Each is said in its own words, and an old file names the scheduler that it stands for."""
     missing, wrong, old = (tmp_path / f"{name}.json" for name in ("missing", "wrong", "old"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import threading
 import time
@@ -119,8 +120,16 @@ def test_workers_of_several_threads_have_one_member_each(workers: int) -> None:
 
 
 @pytest.mark.parametrize("members", [1, 2])
-def test_a_killed_worker_costs_one_epoch(processes: DaskExecutor, tmp_path: Path, members: int) -> None:
-    """The epoch in which it died is done again, also where no peer can tell; the gang is whole again later."""
+def test_a_killed_worker_costs_one_epoch(
+    processes: DaskExecutor, tmp_path: Path, members: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epoch in which it died is done again, also where no peer can tell; the gang is whole again later.
+
+    The user hears of it in one line.
+    """
+    told: list[str] = []
+    processes._started()
+    monkeypatch.setattr(processes, "_tell", told.append)
     marker = tmp_path / "died"
     job = Walk(fresh(), 400, members=members, pause=0.002, trick="kill", marker=str(marker))
     job.after_commit = until_whole(marker.exists, members)
@@ -128,6 +137,8 @@ def test_a_killed_worker_costs_one_epoch(processes: DaskExecutor, tmp_path: Path
     assert marker.exists()
     assert job.asked == len(job.sizes) + 1
     assert job.sizes[-1] == members
+    assert len(told) == 1
+    assert re.fullmatch(r"particles: .+; what was done since the last commit is done again by \d workers?.*", told[0])
 
 
 def until_whole(begun: Callable[[], bool], size: int = 2) -> Callable[[Walk], None]:
