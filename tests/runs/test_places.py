@@ -106,7 +106,7 @@ main(sys.argv[1:])
     assert owner.stdout.readline() == "here\n"
     assert main(_words(source, out)) == 2
     said = capsys.readouterr().err
-    assert f"`DIR` must not be in use; got {out}, which process {owner.pid} on " in said
+    assert f"`--out` must not be in use; got {out}, which process {owner.pid} on " in said
     assert said.count("\n") == 1
     owner.send_signal(signal.SIGKILL)
     owner.communicate()
