@@ -28,12 +28,12 @@ _POINTS = 4097
 def score_ratios(equations: NormalEquations, fit: Fit, diffusion: float) -> Array:
     """Return sum_n d_nk^2 / (sigma^2 sum_n V_nkk) of every term (M,).
 
-    d_n = g_n - 2 g_(n+1) + g_(n+2) are second differences of the scores g_n = b_n - A_n z. The information-matrix test of the action and likelihood forms: V_n = A_n + 4 A_(n+1) + A_(n+2) if panels are
-    independent, so for terms whose integrals the slices resolve it is 1 +- sqrt(35 / (9 P)) over P panels. A term finer
-    than the particles move between two slices, sqrt(sigma^2 D), decorrelates between them; its time integral is then
-    a sum of noise that sigma^2 A^-1 knows nothing of, and the ratio is large. Differences, because the errors of time
-    step and time rule are smooth in time: with millions of particles they stand out of the noise of a panel, and
-    are not what is asked here.
+    d_n = g_n - 2 g_(n+1) + g_(n+2) are second differences of the scores g_n = b_n - A_n z. The information-matrix
+    test of the action and likelihood forms: V_n = A_n + 4 A_(n+1) + A_(n+2) if panels are independent, so for terms
+    whose integrals the slices resolve it is 1 +- sqrt(35 / (9 P)) over P panels. A term finer than the particles move
+    between two slices, sqrt(sigma^2 D), decorrelates between them; its time integral is then a sum of noise that
+    sigma^2 A^-1 knows nothing of, and the ratio is large. Differences, because the errors of time step and time rule
+    are smooth in time: with millions of particles they stand out of the noise of a panel, and are not what is asked.
     """
     z = np.zeros(len(equations.basis))
     z[list(fit.terms)] = fit.coefficients
