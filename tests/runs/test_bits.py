@@ -84,6 +84,23 @@ def test_gangs_change_no_bit(undisturbed, threads, members):
     assert particles_of(arrays(folder / f"gang{members}")) == particles_of(expected)
 
 
+def test_a_gang_of_64_changes_no_bit(undisturbed):
+    """64 workers that are threads of this process do a whole run together: every array and the answer."""
+    source, folder, expected, result = undisturbed
+    # Each would take the memory of the whole process for its own, and stop at its share.
+    options = {"processes": False, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
+    with (
+        distributed.LocalCluster(n_workers=64, **options) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+        dask.config.set({"ipsdist.gang.size": 64, "ipsdist.gang.epoch": 2.0}),
+    ):
+        outcome = ips.run(source, folder / "gang64", client=client, draw=False)
+    assert "processors" in Store.open(folder / "gang64" / "store.zarr").record("particles/replica-0")
+    assert outcome.result["workers"] == 64
+    assert answer(outcome.result) == result
+    assert arrays(folder / "gang64") == expected
+
+
 def test_a_killed_member_changes_no_bit(undisturbed):
     """A worker of a gang that is killed on the way costs an epoch and no bit."""
     source, folder, expected, _ = undisturbed
