@@ -2,6 +2,7 @@
 
     python benchmarks/scaling.py                    costs, check and predictions as Markdown tables
     python benchmarks/scaling.py --latency 5e-6 --wire 2.5e10 --store 1e11     another network and store
+    python benchmarks/scaling.py --write                                       into docs/SCALING.md
 
 A step of N particles in one dimension by W members that meet on M nodes takes
 
@@ -24,6 +25,8 @@ from _rows import Row, load
 from gang import CASES, best
 
 ROWS = Path(__file__).parent / "results" / "gang.jsonl"
+PAGE = Path(__file__).parents[1] / "docs" / "SCALING.md"
+_BEGIN, _END = "<!-- tables of benchmarks/scaling.py -->", "<!-- end -->"
 FITTED = (100_000, 10_000_000)
 """Numbers of particles whose steps the model is fitted to; the others check it."""
 WORKERS = (8, 64, 1024)
@@ -175,6 +178,7 @@ def main() -> None:
     parser.add_argument("--wire", type=float, default=1.0e9, help="bytes a second between hosts; default 1e9")
     parser.add_argument("--store", type=float, default=1.0e10, help="bytes a second of the shared store; default 1e10")
     parser.add_argument("--epoch", type=float, default=5.0, help="gang.epoch, s; default 5")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/SCALING.md")
     parser.add_argument("--rows", type=Path, default=ROWS, metavar="FILE")
     args = parser.parse_args()
     rows = load(args.rows)
@@ -188,8 +192,11 @@ def main() -> None:
         "Check": check(rows, here),
         f"Predictions: {assumed}": predictions(there, args.store, args.epoch),
     }
-    for title, lines in tables.items():
-        print("\n".join([f"## {title}", "", *lines, ""]))
+    text = "\n".join("\n".join([f"## {title}", "", *lines, ""]) for title, lines in tables.items())
+    if args.write:
+        before, _, rest = PAGE.read_text().partition(_BEGIN)
+        PAGE.write_text(f"{before}{_BEGIN}\n\n{text}\n{_END}{rest.partition(_END)[2]}")
+    print(text)
 
 
 if __name__ == "__main__":
