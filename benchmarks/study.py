@@ -68,7 +68,7 @@ def bare(source: str, seeds: range) -> tuple[float, float]:
             if seed == seeds[1]:
                 wall, cpu = time.perf_counter(), time.process_time()
             said = do_run(RunTask(f"{folder}/{seed}", resolve(source, (), seed), (), False), lambda _: None)
-            assert said is None, said
+            assert said.error is None, said.error
     count = len(seeds) - 1
     return (time.perf_counter() - wall) / count, (time.process_time() - cpu) / count
 

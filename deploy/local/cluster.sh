@@ -19,6 +19,8 @@ trap 'exit 143' TERM
 dask scheduler --host 127.0.0.1 --port 0 --dashboard-address 127.0.0.1:0 \
     --scheduler-file "$folder/scheduler.json" >"$folder/scheduler.log" 2>&1 &
 parts+=($!)
+# Dask has workers give memory back at once, which costs short runs a sixth of their time; docs/clusters.md.
+export MALLOC_TRIM_THRESHOLD_=67108864 MALLOC_MMAP_THRESHOLD_=33554432
 # One thread a worker: BLAS and Numba run on one where bits are promised. A worker that dies is started anew.
 dask worker --scheduler-file "$folder/scheduler.json" --host 127.0.0.1 --nworkers "$workers" --nthreads 1 \
     --no-dashboard --local-directory "$folder" >"$folder/workers.log" 2>&1 &

@@ -20,7 +20,6 @@ from ipsdist.runs.api import options_of
 from ipsdist.runs.pipeline import Options, finished
 from ipsdist.runs.probe import first_missing, probe
 from ipsdist.runs.rows import versions
-from ipsdist.runs.sharing import taken_over
 from ipsdist.runtime.executor import Executor
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.storage import Place as Directory
@@ -29,8 +28,8 @@ from ipsdist.studies.order import Place, places, run_name
 from ipsdist.studies.paths import found
 from ipsdist.studies.series import plot_of
 from ipsdist.studies.summary import summary_lines, summary_of
-from ipsdist.studies.table import learnt, table_columns, to_csv
-from ipsdist.studies.tasks import RunTask, do_run
+from ipsdist.studies.table import table_columns, to_csv
+from ipsdist.studies.tasks import Finished, RunTask, do_run
 
 __all__ = ["Study", "given", "study"]
 
@@ -74,12 +73,9 @@ class _Planned:
     row: Row
     name: str
     config: RunConfig | None
-    error: str | None = None
     refusal: InputError | None = None
     place: Place | None = None
-    cells: dict[str, Any] = field(default_factory=dict)
-    shown: dict[str, Any] = field(default_factory=dict)
-    """What the plots ask of it."""
+    end: Finished = field(default_factory=lambda: Finished(None))
 
 
 def given() -> list[tuple[str, str]]:
@@ -151,7 +147,7 @@ def _planned(base: Mapping[str, Any], rows: Sequence[Row]) -> list[_Planned]:
         try:
             one.config = row_config(base, row)
         except InputError as error:
-            one.error, one.refusal = str(error), error
+            one.end, one.refusal = Finished(str(error)), error
         found.append(one)
     if len({one.name for one in found}) < len(found):
         raise InputError("vary", "must give every run a name of its own", "two of the same", "use plainer values")
@@ -206,11 +202,10 @@ def _do(planned: list[_Planned], file: StudyFile, out: Directory, executor: Exec
         numbers = [k for k, one in enumerate(planned) if one.place is not None and one.place.wave == wave]
         tasks = [_task(planned, k, file, out) for k in numbers]
         heard = partial(_heard, told, numbers)
-        for position, error in executor.run(do_run, tasks, stage="study", observe=heard, tolerate=True):
+        for position, end in executor.run(do_run, tasks, stage="study", observe=heard, tolerate=True):
             one = planned[numbers[position]]
-            one.error = None if error is None else str(error)  # a RunError where it ended its worker
-            if error is None:
-                _read(one, file, out)
+            # A RunError where it ended its worker.
+            one.end = end if isinstance(end, Finished) else Finished(str(end))
             told(numbers[position], 1.0)
 
 
@@ -224,21 +219,12 @@ def _task(planned: Sequence[_Planned], number: int, file: StudyFile, out: Direct
     assert one.config is not None
     assert one.place is not None
     donors = tuple(str(_home(out, planned[d].name)) for d in one.place.donors)
-    return RunTask(str(_home(out, one.name)), one.config, donors, file.figures)
+    asked = dict.fromkeys(name for plot in file.plot for name in (plot.x, plot.y, *plot.by) if name is not None)
+    return RunTask(str(_home(out, one.name)), one.config, donors, file.figures, tuple(file.columns), tuple(asked))
 
 
 def _home(out: Directory, name: str) -> Directory:
     return (place(out.path.absolute()) if out.is_local else out) / "runs" / name
-
-
-def _read(one: _Planned, file: StudyFile, out: Directory) -> None:
-    """Take from a finished run what table and plots need of it."""
-    home = _home(out, one.name)
-    result = json.loads((home / "result.json").read_text())
-    one.cells = learnt(result, taken_over(home), file.columns)
-    asked = {name for plot in file.plot for name in (plot.x, plot.y, *plot.by) if name is not None}
-    one.shown = {name: found(result, name) for name in asked if name not in one.cells}
-    one.shown["units"] = result["units"]
 
 
 def _finish(planned: Sequence[_Planned], file: StudyFile, out: Directory) -> Study:
@@ -253,7 +239,7 @@ def _finish(planned: Sequence[_Planned], file: StudyFile, out: Directory) -> Stu
     else:
         write_whole(out / "study.parquet", table)
     summary = summary_of(rows, varied, file.columns)
-    done = [{**one.shown, **row} for one, row in zip(planned, rows, strict=True) if row["status"] == "done"]
+    done = [{**one.end.shown, **row} for one, row in zip(planned, rows, strict=True) if row["status"] == "done"]
     units = next((row["units"] for row in done), {"length": "length", "time": "time"})
     plots = [(plot.name, plot_of(plot, done, units)) for plot in file.plot]
     notes += [f"no run has what plot {name} shows" for name, made in plots if made is None and done]
@@ -280,8 +266,8 @@ def _row(one: _Planned, varied: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {"run": one.name}
     for name in varied:
         row[name] = one.row.varied[name] if name in one.row.varied else _resolved(one.config, name)
-    row |= {"seed": one.row.seed, "status": "done" if one.error is None else "failed", "error": one.error}
-    return row | one.cells if one.error is None else row
+    row |= {"seed": one.row.seed, "status": "done" if one.end.error is None else "failed"}
+    return row | {"error": one.end.error} | one.end.cells
 
 
 def _resolved(config: RunConfig | None, name: str) -> Any:

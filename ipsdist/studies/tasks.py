@@ -1,18 +1,23 @@
-"""What one worker is asked to do for a study: a whole run, serial, in its own directory."""
+"""What one worker is asked to do for a study: a whole run, serial, in its own directory, and its row of the table."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
 from ipsdist.runs import pipeline
+from ipsdist.runs.sharing import taken_over
 from ipsdist.runtime.progress import Progress
-from ipsdist.storage import place
+from ipsdist.storage import Place, place
+from ipsdist.studies.paths import found
+from ipsdist.studies.table import learnt
 
-__all__ = ["RunTask", "do_run"]
+__all__ = ["Finished", "RunTask", "do_run"]
 
 _STAGES = ("particles", "densities", "equations", "kernel", "report")
 _WAIT_SECONDS = 45
@@ -29,10 +34,25 @@ class RunTask:
     donors: tuple[str, ...]
     """Directories of runs that have stages in common with this one, done before it."""
     draw: bool
+    columns: tuple[str, ...] = ()
+    """Paths into its result that are columns of the table beside those of every study."""
+    asked: tuple[str, ...] = ()
+    """What the plots show of it."""
 
 
-def do_run(task: RunTask, tick: Callable[[float], None]) -> str | None:
-    """Do what the run lacks; return why it failed in one line, None when it did not. ``tick`` hears parts of a run."""
+@dataclass(frozen=True)
+class Finished:
+    """What a run leaves for the study; read where it was done, for the driver of many short runs has no time to."""
+
+    error: str | None
+    """Why it failed, in one line."""
+    cells: dict[str, Any] = field(default_factory=dict)
+    shown: dict[str, Any] = field(default_factory=dict)
+    """What the plots ask of it, and ``units``."""
+
+
+def do_run(task: RunTask, tick: Callable[[float], None]) -> Finished:
+    """Do what the run lacks; return what the table needs of it. ``tick`` hears parts of a run."""
 
     def observe(progress: Progress) -> None:
         share = progress.done / progress.total if progress.total else 1.0
@@ -46,12 +66,20 @@ def do_run(task: RunTask, tick: Callable[[float], None]) -> str | None:
             pipeline.run(task.config, place(task.out), options)
         except InputError as error:
             if _IN_USE not in str(error) or time.monotonic() - begun > _WAIT_SECONDS:
-                return _line(error)
+                return Finished(_line(error))
             time.sleep(0.5)
         except Exception as error:  # a study of many runs goes on without one of them
-            return _line(error)
+            return Finished(_line(error))
         else:
-            return None
+            return _read(task, place(task.out))
+
+
+def _read(task: RunTask, home: Place) -> Finished:
+    """Take from a finished run what table and plots need of it."""
+    result = json.loads((home / "result.json").read_text())
+    cells = learnt(result, taken_over(home), task.columns)
+    shown = {name: found(result, name) for name in task.asked if name not in cells}
+    return Finished(None, cells, {**shown, "units": result["units"]})
 
 
 def _line(error: Exception) -> str:

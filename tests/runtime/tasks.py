@@ -96,3 +96,8 @@ def process_id(seconds: float, tick: Tick) -> int:
     """Wait, then return the number of the own process."""
     time.sleep(seconds)
     return os.getpid()
+
+
+def of_environment(task: str, tick: Tick) -> str | None:
+    """Return a variable of the own environment."""
+    return os.environ.get(task)

@@ -132,6 +132,13 @@ def test_closing_the_iterator_stops_the_tasks(cluster: DaskExecutor, tmp_path: P
     assert not any(m.exists() for m in marks)
 
 
+def test_workers_keep_the_memory_that_they_freed(cluster: DaskExecutor) -> None:
+    """Dask's own choice, 64 KB, has every array of more than 128 KB taken from the system page by page."""
+    names = ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"]
+    if not any(name in os.environ for name in names):  # what the user exports wins
+        assert collect(cluster, tasks.of_environment, names) == {0: str(2**26), 1: str(2**25)}
+
+
 def test_everything_listens_on_loopback_only(cluster: DaskExecutor) -> None:
     """Scheduler, workers and dashboard, by the sockets of the whole process tree."""
     collect(cluster, tasks.walk, [(1, 0.0)])

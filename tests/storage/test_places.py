@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 from pathlib import Path
@@ -87,13 +88,23 @@ def test_a_place_is_its_text_and_pickles(folder: Place) -> None:
     assert (folder / "x").modified() > 1e9
 
 
+def test_a_file_that_is_there_is_not_written_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups are asked for again and again; one that is there costs no file."""
+    there = LocalPlace(tmp_path / "x")
+    assert there.create(b"1")
+    monkeypatch.setattr(os, "link", None)  # no road to a second one
+    assert not there.create(b"2")
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+    assert there.read_bytes() == b"1"
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("runs/cubic", "runs/cubic"),
         ("s3://bucket/a//b/", "s3://bucket/a/b"),
         ("s3://bucket", "s3://bucket"),
-        ("file:///tmp/a%20b", "/tmp/a b"),
+        ("file:///data/a%20b", "/data/a b"),
         ("memory://a/b", "memory://a/b"),
     ],
 )
@@ -114,7 +125,7 @@ def test_a_url_that_nobody_knows_is_refused_in_one_line(text: str, why: str) -> 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["s3:/bucket/run", "gs:/bucket", "file:/tmp/x"])
+@pytest.mark.parametrize("text", ["s3:/bucket/run", "gs:/bucket", "file:/data/x"])
 def test_a_url_with_one_slash_is_no_directory(text: str) -> None:
     """Else a directory of such a name would be made."""
     with pytest.raises(InputError, match=f"must have two slashes where it is a URL; got {text}; give '.*://"):

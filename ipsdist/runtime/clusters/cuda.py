@@ -17,6 +17,7 @@ from ipsdist.runtime.clusters.interrupts import heard_interrupts, held_interrupt
 from ipsdist.runtime.clusters.starting import (
     QUIET,
     SCHEDULER,
+    SPAWNED,
     WORKER,
     LeaveInterruptsToTheDriver,
     first_worker,
@@ -44,7 +45,7 @@ def cuda(workers: int | None, tell: Tell) -> Iterator[distributed.Client]:
     if size is not None:
         arguments["n_workers"] = size.maximum
     hush_tracker()
-    with dask.config.set({**SCHEDULER, **WORKER, **QUIET}):
+    with dask.config.set({**SCHEDULER, **WORKER, **SPAWNED, **QUIET}):
         with held_interrupts(), starting("cuda"):
             cluster = dask_cuda.LocalCUDACluster(**arguments)
         with cluster, heard_interrupts(), distributed.Client(cluster, set_as_default=False) as client:

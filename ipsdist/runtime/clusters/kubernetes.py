@@ -12,7 +12,7 @@ import distributed
 
 from ipsdist.model.errors import InputError
 from ipsdist.runtime.clusters import Tell
-from ipsdist.runtime.clusters.starting import SCHEDULER, first_worker, module, size_of, starting, variables
+from ipsdist.runtime.clusters.starting import ALLOCATOR, SCHEDULER, first_worker, module, size_of, starting, variables
 from ipsdist.runtime.settings import cluster_arguments, setting
 
 __all__ = ["kubernetes"]
@@ -45,7 +45,7 @@ def _arguments() -> dict[str, Any]:
     """Return what KubeCluster is given: a name, what is configured, and our settings of Dask in the pods."""
     given = cluster_arguments("kubernetes")
     environment = given.get("env") or {}
-    ours = variables() | variables(SCHEDULER)
+    ours = variables() | variables(SCHEDULER) | ALLOCATOR
     if isinstance(environment, dict):
         environment = {**ours, **environment}
     else:

@@ -19,6 +19,7 @@ from ipsdist.runtime.clusters.interrupts import heard_interrupts, held_interrupt
 from ipsdist.runtime.clusters.starting import (
     QUIET,
     SCHEDULER,
+    SPAWNED,
     WORKER,
     LeaveInterruptsToTheDriver,
     Size,
@@ -31,7 +32,7 @@ from ipsdist.runtime.settings import cluster_arguments, setting
 
 __all__ = ["local", "local_memory", "local_size"]
 
-_CONFIGURATION = {"distributed.worker.multiprocessing-method": "spawn", **SCHEDULER, **WORKER, **QUIET}
+_CONFIGURATION = {"distributed.worker.multiprocessing-method": "spawn", **SCHEDULER, **WORKER, **SPAWNED, **QUIET}
 
 
 def local_size(workers: int | None) -> Size:

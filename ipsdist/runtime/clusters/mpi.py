@@ -19,7 +19,7 @@ import psutil
 from ipsdist.model.errors import InputError
 from ipsdist.runtime.clusters import Tell
 from ipsdist.runtime.clusters.encryption import certificates, keys_of_its_own
-from ipsdist.runtime.clusters.starting import SCHEDULER, WORKER, first_worker, module
+from ipsdist.runtime.clusters.starting import SCHEDULER, SPAWNED, WORKER, first_worker, module
 from ipsdist.runtime.settings import cluster_arguments, setting
 
 __all__ = ["mpi", "take_part"]
@@ -60,7 +60,7 @@ def take_part() -> None:
             # Ctrl-C reaches all of them; the driver sends the others home.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             _quieten()
-        with dask.config.set({**SCHEDULER, **WORKER}):
+        with dask.config.set({**SCHEDULER, **WORKER, **SPAWNED}):
             dask_mpi.initialize(**arguments, comm=world, exit=False)
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -22,7 +22,7 @@ from ipsdist.model.errors import InputError
 from ipsdist.runtime.clusters import Tell
 from ipsdist.runtime.clusters.encryption import certificates
 from ipsdist.runtime.clusters.interrupts import heard_interrupts
-from ipsdist.runtime.clusters.starting import SCHEDULER, first_worker, module, size_of, starting, variables
+from ipsdist.runtime.clusters.starting import ALLOCATOR, SCHEDULER, first_worker, module, size_of, starting, variables
 from ipsdist.runtime.settings import cluster_arguments, setting
 
 __all__ = ["slurm"]
@@ -80,7 +80,7 @@ def _arguments() -> dict[str, Any]:
         security = distributed.Security() if certificates()["ssl_context"] is not None else True
     prologue = [
         *(known("job_script_prologue") or []),
-        *(f"export {k}={shlex.quote(v)}" for k, v in variables().items()),
+        *(f"export {k}={shlex.quote(v)}" for k, v in (variables() | ALLOCATOR).items()),
     ]
     return {
         "silence_logs": logging.CRITICAL,

@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,26 @@ class LocalPlace(Place):
 
     def write_whole(self, *parts: Buffer) -> None:
         """Write a file, the parts one after the other; nothing is left of it where that fails."""
+        with self._beside(parts) as temporary:
+            os.replace(temporary, self.where)
+
+    def create(self, content: bytes) -> bool:
+        """Write a file where there is none; tell whether this call did."""
+        # File systems are slow to give new files where many were just removed, so none is written in vain.
+        if os.path.lexists(self.where):
+            return False
+        with self._beside((content,)) as temporary:
+            try:
+                os.link(temporary, self.where)
+            except FileExistsError:
+                return False
+            finally:
+                os.unlink(temporary)
+        return True
+
+    @contextlib.contextmanager
+    def _beside(self, parts: Sequence[Buffer]) -> Iterator[str]:
+        """Write a file of another name beside the place; nothing is left of it where the block fails."""
         if len(parts) > 1 and sum(map(len, parts)) < _SMALL:
             parts = (b"".join(parts),)
         # No two writers may share the file that is not whole yet: neither processes nor threads.
@@ -88,23 +108,11 @@ class LocalPlace(Place):
                     done = 0
                     while done < len(view):  # a write may be a part of what was asked
                         done += file.write(view[done:])
-            os.replace(temporary, self.where)
+            yield temporary
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-
-    def create(self, content: bytes) -> bool:
-        """Write a file where there is none; tell whether this call did."""
-        temporary = Path(self._temporary())
-        try:
-            LocalPlace(temporary).write_whole(content)
-            os.link(temporary, self.where)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink(missing_ok=True)
-        return True
 
     def _temporary(self) -> str:
         return os.path.join(self.where.parent, f".{self.where.name}.{os.getpid()}-{_PROCESS}-{next(_count)}{PARTIAL}")
