@@ -301,8 +301,7 @@ def test_two_drivers_share_the_workers_out() -> None:
 
 def test_nothing_is_left_on_the_workers(processes: DaskExecutor) -> None:
     """Doors, threads, open files and memory are as before after many gangs, also those that failed."""
-    client = processes._client
-    assert client is not None
+    client = processes._started()  # it may be the first test of its process
     drive(processes, Walk(fresh(), 20))
     before = quiet(client)
     for _ in range(6):
@@ -319,7 +318,7 @@ def test_nothing_is_left_on_the_workers(processes: DaskExecutor) -> None:
 
 def test_an_interrupt_ends_the_members(processes: DaskExecutor) -> None:
     """Within about a second, though no epoch ends for an hour."""
-    client = processes._client
+    client = processes._started()  # it may be the first test of its process
     job = Walk(fresh(), 10**6, pause=0.01, first_steps=10**6)
 
     def interrupt(units: float) -> None:
