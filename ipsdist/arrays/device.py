@@ -1,0 +1,116 @@
+"""A device that holds arrays and runs CUDA text: what the numerics ask of it, whoever provides it.
+
+`arrays.cuda` is the one with a GPU. The tests have another that compiles the same text for the host, so that all but
+speed is tested without a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Device", "DeviceArray", "DeviceMemoryError", "Kernel", "NoDeviceError"]
+
+
+class NoDeviceError(Exception):
+    """There is no GPU that could be used; the text says why, in a few words."""
+
+
+class DeviceMemoryError(MemoryError):
+    """The memory of the device is used up; ``wanted`` bytes were asked for, ``free`` bytes were there."""
+
+    def __init__(self, wanted: int, free: int) -> None:
+        super().__init__(f"{wanted} bytes of device memory wanted, {free} free")
+        self.wanted, self.free = wanted, free
+
+
+class DeviceArray(Protocol):
+    """An array in the memory of a device, C-contiguous. NumPy cannot read it: `Device.to_host` does."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of its axes."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of its elements."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Its bytes."""
+        ...
+
+    def __getitem__(self, rows: slice) -> DeviceArray:
+        """Return a view of rows ``[a:b]`` of the first axis."""
+        ...
+
+
+class Kernel(Protocol):
+    """A function of CUDA text, ready to be launched on a grid of one axis."""
+
+    def __call__(self, blocks: int, threads: int, arguments: Sequence[Any], shared: int = 0) -> None:
+        """Launch it, and do not wait: ``arguments`` are device arrays and NumPy scalars, ``shared`` is in bytes."""
+        ...
+
+
+class Device(Protocol):
+    """What numerics ask of a device. Work is done in the order in which it is asked for.
+
+    ``empty``, ``zeros`` and ``array`` raise DeviceMemoryError when the memory is used up.
+    """
+
+    @property
+    def name(self) -> str:
+        """What people call it, as NVIDIA H200."""
+        ...
+
+    @property
+    def processors(self) -> int:
+        """Number of its multiprocessors."""
+        ...
+
+    @property
+    def shared_bytes(self) -> int:
+        """Largest dynamic shared memory of a block, in bytes."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Return how many bytes of its memory are free now, those kept by the pool included."""
+        ...
+
+    def empty(self, shape: Sequence[int], dtype: npt.DTypeLike) -> DeviceArray:
+        """Return an array whose content means nothing."""
+        ...
+
+    def zeros(self, shape: Sequence[int], dtype: npt.DTypeLike) -> DeviceArray:
+        """Return an array of zeros."""
+        ...
+
+    def array(self, values: npt.NDArray[Any], out: DeviceArray | None = None) -> DeviceArray:
+        """Return a copy on the device of an array of the host, in ``out`` where that is given."""
+        ...
+
+    def copy(self, array: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
+        """Return a copy on the device of an array of the device, in ``out`` where that is given."""
+        ...
+
+    def to_host(self, array: DeviceArray, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        """Return a copy on the host, in ``out`` where that is given; waits for the work before it."""
+        ...
+
+    def program(self, text: str, names: Sequence[str]) -> Mapping[str, Kernel]:
+        """Compile CUDA text, once for every text, and return its functions of these names (``extern "C"``)."""
+        ...
+
+    def synchronise(self) -> None:
+        """Wait for all work."""
+        ...
+
+    def release(self) -> None:
+        """Give the memory that nobody uses back to the system."""
+        ...
