@@ -41,8 +41,10 @@ class Motion:
 
 
 class Cloud(Protocol):
-    """Positions (n, d) of a part, float64 or float32. All arithmetic is in float64 and rounds once when a position is
-    stored, so that every implementation gives the same bits. Integers that it returns lie on the host.
+    """Positions (n, d) of a part, float64 or float32.
+
+    All arithmetic is in float64 and rounds once when a position is stored, so that every implementation gives the same
+    bits. Integers that it returns lie on the host.
     """
 
     @property
