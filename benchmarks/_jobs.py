@@ -56,6 +56,8 @@ def on(workers: int, how: str, job: Trivial) -> None:
     from ipsdist.runtime.executor import make_executor
 
     options = {"processes": how == "processes", "threads_per_worker": 1, "silence_logs": 50}
+    if how == "threads":
+        options["memory_limit"] = 0  # each would take the memory of the whole process for its own, and pause
     if how == "processes":
         options["host"] = "127.0.0.1"
     with (

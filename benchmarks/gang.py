@@ -89,6 +89,7 @@ def epoch(members: int, how: str) -> Row:
 
 def store(size: int) -> Row:
     """Time a checkpoint of so many bytes, as one member writes and reads it."""
+    from ipsdist.numerics.particles.host_cloud import HostCloud
     from ipsdist.stages.parts import read_rows, write_rows
     from ipsdist.storage import Store
 
@@ -98,7 +99,7 @@ def store(size: int) -> Row:
         place = Store.create(folder / "store.zarr", {})
         place.create_array("a/positions", x.shape, x.dtype, ("particle", "space"), (chunk, 1), "length", compress=False)
         times = [time.perf_counter()]
-        write_rows(place, "a/positions", 0, x, chunk)
+        write_rows(place, "a/positions", 0, HostCloud(x, copy=False), chunk)
         times.append(time.perf_counter())
         read_rows(place, "a/positions", 0, np.empty_like(x), chunk)
         times.append(time.perf_counter())

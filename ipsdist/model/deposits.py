@@ -10,16 +10,25 @@ import numpy.typing as npt
 
 from ipsdist.model.mesh import Mesh
 
-__all__ = ["COUNT_ONE", "FLUX_ONE", "MOVE_ONE", "PRODUCT_ONE", "Deposits", "neighbour_offsets"]
+__all__ = ["COUNT_ONE", "MOVE_ONE", "PRODUCT_ONE", "Deposits", "move_one", "neighbour_offsets"]
 
 COUNT_ONE = 2**16
 """Fixed-point unit of a weight: one whole particle adds this much to ``count``."""
 PRODUCT_ONE = COUNT_ONE**2
 """Fixed-point unit of a product of two weights."""
 MOVE_ONE = 2**20
-"""Fixed-point unit of a displacement in mesh spacings, and of a squared one."""
-FLUX_ONE = COUNT_ONE * MOVE_ONE
-"""Fixed-point unit of a weight times a displacement in mesh spacings."""
+"""Fixed-point unit of a squared displacement in mesh spacings, and of a displacement unless there are very many."""
+_MANY = 26
+"""Logarithm of the number of particles from which on displacements have coarser units."""
+
+
+def move_one(particles: int) -> int:
+    """Return the fixed-point unit of the displacements of a replica, in mesh spacings: a power of two.
+
+    Halved for every doubling beyond 2**26 particles: their sums at a node fit 64 bits, and rounding stays far below
+    what so many displacements scatter.
+    """
+    return max(1, MOVE_ONE >> max(0, (particles - 1).bit_length() - _MANY))
 
 
 def neighbour_offsets(dimension: int) -> tuple[tuple[int, ...], ...]:
@@ -43,14 +52,22 @@ class Deposits:
     products: npt.NDArray[np.int64]
     """(offsets, nodes...) products of neighbouring corner weights, in units of 1 / PRODUCT_ONE."""
     flux: npt.NDArray[np.int64] | None = None
-    """(d, nodes...) weight here times displacement to the next slice, in units of spacing / FLUX_ONE; labelled only."""
+    """(d, nodes...) weight times displacement to the next slice, in units of spacing / ``flux_one``; labelled only."""
     squared_move: int | None = None
     """Sum of |dX|**2 to the next slice, in units of spacing**2 / MOVE_ONE; labelled only."""
     worth: float = 1.0
     """Particles of the system that a deposited one stands for: below 1 for a density, which deposits very many."""
+    move_one: int = MOVE_ONE
+    """Fixed-point unit of a displacement in ``flux``."""
+
+    @property
+    def flux_one(self) -> int:
+        """Fixed-point unit of a weight times a displacement in mesh spacings."""
+        return COUNT_ONE * self.move_one
 
     def __add__(self, other: Deposits) -> Deposits:
-        if self.mesh != other.mesh or (self.flux is None) != (other.flux is None) or self.worth != other.worth:
+        kinds = [(one.mesh, one.flux is None, one.worth, one.move_one) for one in (self, other)]
+        if kinds[0] != kinds[1]:
             raise ValueError("deposits add only on one mesh and of one kind (both with flux, or both without)")
         moved = self.flux is not None and other.flux is not None
         return replace(

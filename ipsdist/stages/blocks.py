@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ipsdist.model.deposits import FLUX_ONE, MOVE_ONE, Deposits, neighbour_offsets
+from ipsdist.model.deposits import MOVE_ONE, Deposits, neighbour_offsets
 from ipsdist.model.errors import RunError
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.setup import Setup
@@ -100,7 +100,7 @@ def save_block(
         sums = [-1 if d.squared_move is None else d.squared_move for d in on]
         # Many particles that move far: what no int64 holds is kept to 53 bits.
         moves = np.array(sums, dtype=np.int64 if max(sums) < 2**63 else np.float64)
-        store.write(f"{group}/flux", flux, dims=("slice", "space", *axes), units=f"spacing/{FLUX_ONE}")
+        store.write(f"{group}/flux", flux, dims=("slice", "space", *axes), units=f"spacing/{deposits[0].flux_one}")
         store.write(f"{group}/squared_move", moves, dims=("slice",), units=f"spacing^2/{MOVE_ONE}")
         apart = np.array(two_apart, dtype=np.float64)
         store.write(f"{group}/{TWO_APART}", apart, dims=("slice",), units="length^2")
@@ -110,6 +110,8 @@ def save_block(
     payload = {**placed, "particles": particles, "fingerprint": fingerprint}
     if deposits[0].worth != 1.0:
         payload["worth"] = deposits[0].worth
+    if deposits[0].move_one != MOVE_ONE:
+        payload["move_one"] = deposits[0].move_one
     store.commit(block_record(replica, block), payload)
 
 
@@ -138,9 +140,10 @@ def load_block(store: Store, replica: int, block: Block, *, flux: bool = True) -
     group = block_group(replica, block)
     count, products = store.read(f"{group}/count"), store.read(f"{group}/products")
     mesh, placed = block_mesh(store, replica, block), _placed(store, replica, block)
-    particles, worth = placed["particles"], placed.get("worth", 1.0)
+    particles, worth, unit = placed["particles"], placed.get("worth", 1.0), placed.get("move_one", MOVE_ONE)
     counts = particles if isinstance(particles, list) else [particles] * len(count)
-    slices = [Deposits(mesh, n, c, p, worth=worth) for n, c, p in zip(counts, count, products, strict=True)]
+    each = zip(counts, count, products, strict=True)
+    slices = [Deposits(mesh, n, c, p, worth=worth, move_one=unit) for n, c, p in each]
     if not flux or not store.exists(f"{group}/flux"):
         return slices
     moved = zip(slices, store.read(f"{group}/flux"), store.read(f"{group}/squared_move"), strict=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ipsdist.model.deposits import Deposits
+from ipsdist.model.deposits import Deposits, move_one
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.setup import Setup
 from ipsdist.numerics.densities.deposit import deposit, deposit_flux
@@ -37,7 +37,7 @@ def read_block(store: Store, task: Task) -> Payload:
         here = deposit(at(k), mesh)
         if setup.labelled and k + 1 < setup.slices:
             flux, squared = deposit_flux(at(k), at(k + 1), mesh)
-            here = replace(here, flux=flux, squared_move=squared)
+            here = replace(here, flux=flux, squared_move=squared, move_one=move_one(len(at(k))))
         known = setup.labelled and k + 2 < setup.slices
         two_apart.append(float(np.sum((at(k + 2) - at(k)) ** 2)) if known else float("nan"))
         deposits.append(here)

@@ -14,9 +14,9 @@ from ipsdist.model.mesh import Mesh
 from ipsdist.model.together import Together
 from ipsdist.numerics.particles.stepping import State, Stepper
 from ipsdist.stages.base import Task, check_owner, peak_bytes, processor, setup_of
-from ipsdist.stages.initial import chunk_of, precision_of, start_rows
+from ipsdist.stages.clouds import Clouds
 from ipsdist.stages.observed import LAST, Observed
-from ipsdist.stages.parts import Parts, kept_name, kept_rows, kept_slices, read_rows, write_rows
+from ipsdist.stages.parts import Parts, kept_name, kept_rows, kept_slices, write_rows
 from ipsdist.storage import Store
 
 __all__ = ["POSITIONS", "Reached", "Share", "step_epoch"]
@@ -111,15 +111,14 @@ class _Part:
             replica,
             setup.spacing,
             setup.force or "mesh",
-            chunk_of(config),
-            (self._first, self._stop),
+            part=(self._first, self._stop),
         )
         self._kept = kept_slices(config)
+        self._clouds = Clouds(self.store, config, setup, self._first, self._stop, gang.size)
         number = int(np.searchsorted(self._steps, start.step, side="right")) if start.group else 0
         self._slices = Observed(self.store, task, setup, number)
         if start.group is None:
-            x = start_rows(self.store, config, replica, self._first, self._stop)
-            self.state = self._stepper.start(x, together=gang, copy=False)
+            self.state = self._stepper.start(self._clouds.drawn(replica), together=gang)
             self._see(gang)
         else:
             self.state = self._restored(start, gang)
@@ -145,25 +144,21 @@ class _Part:
         """Write this part's rows of a checkpoint; the first member also what is there of the block at hand."""
         self._slices.settle(gang)
         check_owner(self.store, self._task)
-        held = {POSITIONS: self.state.positions, **self._slices.held}
+        held = {POSITIONS: self.state.cloud, **self._slices.held}
         for name in share.arrays:
-            x = held[name]
-            assert x is not None
-            write_rows(self.store, f"{share.group}/{name}", self._first, x, share.parts.chunk)
+            cloud = held[name]
+            assert cloud is not None
+            write_rows(self.store, f"{share.group}/{name}", self._first, cloud, share.parts.chunk)
         if gang.rank == 0:
             self._slices.save(f"{share.group}/block")
 
     def _restored(self, start: Reached, gang: Together) -> State:
         mesh = Mesh(self._setup.spacing, start.lower, start.shape)
-        d, precision = self._setup.dimension, precision_of(self._task.config)
-        held = {}
-        for name in start.arrays:
-            x = np.empty((self._stop - self._first, d), dtype=precision)
-            held[name] = read_rows(self.store, f"{start.group}/{name}", self._first, x, start.chunk)
-        state = self._stepper.start(held.pop(POSITIONS), start.step, mesh, gang, copy=False)
+        held = {name: self._clouds.stored(f"{start.group}/{name}", start.chunk) for name in start.arrays}
+        state = self._stepper.start(held.pop(POSITIONS), start.step, mesh, gang)
         at_slice = start.step == int(self._steps[self._slices.number - 1])
         if self._setup.labelled and at_slice:
-            held[LAST] = state.positions.copy()
+            held[LAST] = state.cloud.copy()
         self._slices.load(f"{start.group}/block", held)
         return state
 
@@ -172,5 +167,5 @@ class _Part:
         if number in self._kept:
             check_owner(self.store, self._task)
             rows = kept_rows(self._task.config, self._setup)
-            write_rows(self.store, kept_name(self._task.index[0], number), self._first, self.state.positions, rows)
+            write_rows(self.store, kept_name(self._task.index[0], number), self._first, self.state.cloud, rows)
         self._slices.see(self.state, gang)

@@ -9,12 +9,13 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from ipsdist.model.deposits import MOVE_ONE, Deposits
+from ipsdist.model.deposits import MOVE_ONE, Deposits, move_one
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.setup import Setup
 from ipsdist.model.together import Together
 from ipsdist.model.unknowns import AXES
-from ipsdist.numerics.densities.deposit import deposit, deposit_flux, squared_moves
+from ipsdist.numerics.densities.deposit import check_moves, total_of
+from ipsdist.numerics.particles.cloud import Cloud
 from ipsdist.numerics.particles.stepping import State
 from ipsdist.stages.base import Task, check_owner
 from ipsdist.stages.blocks import Block, block_group, common_mesh, save_block, slice_blocks
@@ -30,7 +31,6 @@ LAST, EARLIER = "positions_last", "positions_earlier"
 """Positions at the last slice, and at the one before it."""
 _TOGETHER_BYTES = 2**20
 """Deposits wait until there are so many: one long exchange costs less than many short ones."""
-_LOW = 0xFFFFFFFF
 
 
 @dataclass
@@ -68,30 +68,31 @@ class Observed:
         self._block = next(b for b in self._blocks if number == 0 or b.first < number <= b.stop)
         self._slices: list[_Slice] = []
         self._waiting: list[Integers] = []
-        self._last: Positions | None = None
-        self._earlier: Positions | None = None
+        self._last: Cloud | None = None
+        self._earlier: Cloud | None = None
+        self._unit = move_one(setup.particles)
         self._track: list[Positions] | None = [] if keeps_positions(task.config, setup) else None
 
     def see(self, state: State, together: Together) -> None:
         """Take the slice that ``state`` is at; write its block when it is complete."""
         number, self.number = self.number, self.number + 1
-        x, final = state.positions, number == self._setup.slices - 1
+        cloud, final = state.cloud, number == self._setup.slices - 1
         if self._slices and self._setup.labelled:
             self._move(state, together)
         if number == self._block.stop:
             self._finish(together)
             self._block = self._blocks[self._block.number + 1]
         if self._track is not None:
-            self._track.append(x.copy())
+            self._track.append(state.positions.copy())
         # Counts are there already, those of all members.
-        products, squares = deposit(x, state.mesh).products, np.zeros(4, dtype=np.int64)
+        products, squares = cloud.deposits(state.mesh)[1], np.zeros(4, dtype=np.int64)
         here = _Slice(state.mesh, state.count.copy(), products, None, squares)
         self._slices.append(here)
         self._later(together, here.products)
         if final:
             self._finish(together)
         elif self._setup.labelled:
-            self._remember(x)
+            self._remember(cloud)
 
     def settle(self, together: Together) -> None:
         """Add what the members have deposited since the last time."""
@@ -105,8 +106,8 @@ class Observed:
     # --- between epochs -----------------------------------------------------------------------------------------------
 
     @property
-    def held(self) -> dict[str, Positions | None]:
-        """The positions that are held beside those at hand, by the name that a checkpoint gives them."""
+    def held(self) -> dict[str, Cloud | None]:
+        """The particles that are held beside those at hand, by the name that a checkpoint gives them."""
         return {LAST: self._last, EARLIER: self._earlier}
 
     def save(self, group: str) -> None:
@@ -125,8 +126,8 @@ class Observed:
         if self._track:
             write(f"{group}/track", np.stack(self._track), ("slice", "particle", "space"), compress=False)
 
-    def load(self, group: str, held: Mapping[str, Positions]) -> None:
-        """Take back what `save` wrote and `held` named; the arrays belong to this object from then on."""
+    def load(self, group: str, held: Mapping[str, Cloud]) -> None:
+        """Take back what `save` wrote and `held` named; the clouds belong to this object from then on."""
         read, exists = self._store.read, self._store.exists
         corner = [int(k) for k in read(f"{group}/mesh")]
         d = len(corner) // 2
@@ -148,15 +149,14 @@ class Observed:
         if last.mesh != state.mesh:
             self.settle(together)
             last = self._slices[-1] = last.on(state.mesh)
-        most = int(last.count.max())
-        last.flux, square = deposit_flux(self._last, state.positions, state.mesh, most)
-        last.squares[:2] = square & _LOW, square >> 32
+        last.flux, last.squares[:2], reach = self._last.moves(state.cloud, state.mesh, self._unit)
+        check_moves(reach, int(last.count.max()), self._unit)
         self._later(together, last.flux, last.squares[:2])
         if len(self._slices) > 1:
             assert self._earlier is not None
             before = self._slices[-2]
-            square = squared_moves(self._earlier, state.positions, state.mesh)
-            before.squares[2:] = square & _LOW, square >> 32
+            before.squares[2:], reach = self._earlier.squares(state.cloud, state.mesh)
+            check_moves(reach)
             self._later(together, before.squares[2:])
 
     def _later(self, together: Together, *parts: Integers) -> None:
@@ -165,14 +165,10 @@ class Observed:
             if sum(a.nbytes for a in self._waiting) > _TOGETHER_BYTES:
                 self.settle(together)
 
-    def _remember(self, positions: Positions) -> None:
-        """Keep a copy of the positions of the slice at hand, in memory that is not needed any more."""
+    def _remember(self, cloud: Cloud) -> None:
+        """Keep a copy of the particles of the slice at hand, in memory that is not needed any more."""
         free, self._earlier = self._earlier, self._last
-        if free is None:
-            self._last = positions.copy()
-        else:
-            np.copyto(free, positions)
-            self._last = free
+        self._last = cloud.copy(free)
 
     def _finish(self, together: Together) -> None:
         """Write the block, whose slices are all there; the first member does."""
@@ -192,12 +188,10 @@ class Observed:
         unit = self._setup.spacing**2 / MOVE_ONE
         deposits, apart = [], []
         for k, s in enumerate(self._slices):
-            move = None if s.flux is None else _total(s.squares[:2])
-            deposits.append(Deposits(s.mesh, self._setup.particles, s.count, s.products, s.flux, move))
+            move = None if s.flux is None else total_of(s.squares[:2])
+            deposits.append(
+                Deposits(s.mesh, self._setup.particles, s.count, s.products, s.flux, move, move_one=self._unit)
+            )
             known = self._setup.labelled and block.first + k + 2 <= min(block.stop, self._setup.slices - 1)
-            apart.append(_total(s.squares[2:]) * unit if known else float("nan"))
+            apart.append(total_of(s.squares[2:]) * unit if known else float("nan"))
         save_block(self._store, self._replica, block, deposits, self._task.fingerprint, apart)
-
-
-def _total(pair: Integers) -> int:
-    return int(pair[0]) + (int(pair[1]) << 32)

@@ -9,11 +9,22 @@ import numpy.typing as npt
 
 from ipsdist.config import RunConfig
 from ipsdist.model.setup import Setup
+from ipsdist.numerics.particles.cloud import Cloud
 from ipsdist.numerics.particles.stepping import LANES
 from ipsdist.stages.initial import precision_of
 from ipsdist.storage import Store
 
-__all__ = ["CHUNK_BYTES", "Parts", "kept_name", "kept_rows", "kept_slices", "parts_of", "read_rows", "write_rows"]
+__all__ = [
+    "CHUNK_BYTES",
+    "Parts",
+    "Positions",
+    "kept_name",
+    "kept_rows",
+    "kept_slices",
+    "parts_of",
+    "read_rows",
+    "write_rows",
+]
 
 Positions = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
@@ -67,10 +78,11 @@ def kept_name(replica: int, number: int) -> str:
     return f"particles/replica-{replica}/positions-{number}"
 
 
-def write_rows(store: Store, name: str, first: int, positions: Positions, chunk: int) -> None:
-    """Write the rows from ``first`` on, one chunk at a time."""
-    for a in range(0, len(positions), chunk):
-        store.write_region(name, first + a, positions[a : a + chunk])
+def write_rows(store: Store, name: str, first: int, cloud: Cloud, chunk: int) -> None:
+    """Write the particles of a part as the rows from ``first`` on, one chunk at a time."""
+    particles = cloud.shape[0]
+    for a in range(0, particles, chunk):
+        store.write_region(name, first + a, cloud.rows(a, min(a + chunk, particles)))
 
 
 def read_rows(store: Store, name: str, first: int, out: Positions, chunk: int) -> Positions:

@@ -66,12 +66,12 @@ def deposit_products(positions, inverse, lower, shape, strides, steps, pairs, co
 
 
 @njit(cache=True, nogil=True)
-def deposit_flux(before, after, inverse, lower, shape, strides, steps, flux, squares, reach):  # type: ignore[no-untyped-def]
+def deposit_flux(before, after, inverse, lower, shape, strides, steps, move_one, flux, squares, reach):  # type: ignore[no-untyped-def]
     """Add weight of ``before`` (n, d) times displacement to ``flux`` (d, nodes); return how many are off the mesh.
 
-    Displacements are in spacings, rounded to 1 / MOVE_ONE. ``squares`` (2,) receives the sum of their rounded squares,
-    low 32 bits and the rest apart, so that no particle number overflows it; ``reach`` (1,) the largest displacement
-    along an axis, by which the caller tells whether any of these integers overflowed.
+    Displacements are in spacings, rounded to 1 / ``move_one``. ``squares`` (2,) receives the sum of their squares,
+    rounded to 1 / MOVE_ONE, low 32 bits and the rest apart, so that no particle number overflows it; ``reach`` (1,) the
+    largest displacement along an axis, by which the caller tells whether any of these integers overflowed.
     """
     weights = np.empty(steps.size, np.int64)
     lost, farthest = 0, reach[0]
@@ -85,7 +85,7 @@ def deposit_flux(before, after, inverse, lower, shape, strides, steps, flux, squ
             shift = (np.float64(after[i, a]) - np.float64(before[i, a])) * inverse
             square += shift * shift
             farthest = max(farthest, abs(shift))
-            amount = np.int64(np.rint(shift * _MOVE_ONE))
+            amount = np.int64(np.rint(shift * move_one))
             for c in range(steps.size):
                 flux[a, node + steps[c]] += weights[c] * amount
         whole = np.int64(np.rint(square * _MOVE_ONE))
@@ -114,7 +114,7 @@ def deposit_products_1d(positions, inverse, lower, count, products):  # type: ig
 
 
 @njit(cache=True, nogil=True)
-def deposit_flux_1d(before, after, inverse, lower, flux, squares, reach):  # type: ignore[no-untyped-def]
+def deposit_flux_1d(before, after, inverse, lower, move_one, flux, squares, reach):  # type: ignore[no-untyped-def]
     """Do what `deposit_flux` does for flat ``before`` and ``after`` (n,) and ``flux`` (nodes,)."""
     lost, farthest = 0, reach[0]
     for i in range(before.size):
@@ -127,7 +127,7 @@ def deposit_flux_1d(before, after, inverse, lower, flux, squares, reach):  # typ
         w = np.int64((q - floor) * _ONE + 0.5)
         shift = (np.float64(after[i]) - np.float64(before[i])) * inverse
         farthest = max(farthest, abs(shift))
-        amount = np.int64(np.rint(shift * _MOVE_ONE))
+        amount = np.int64(np.rint(shift * move_one))
         flux[k] += (_ONE - w) * amount
         flux[k + 1] += w * amount
         whole = np.int64(np.rint(shift * shift * _MOVE_ONE))

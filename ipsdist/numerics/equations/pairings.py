@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ipsdist.model.deposits import FLUX_ONE, PRODUCT_ONE, Deposits, neighbour_offsets
+from ipsdist.model.deposits import PRODUCT_ONE, Deposits, neighbour_offsets
 from ipsdist.model.mesh import Mesh
 from ipsdist.numerics.convolution import convolve, forward
 from ipsdist.numerics.equations.tables import ExternalTables, PairTables
@@ -86,7 +86,7 @@ def pair_slice(deposits: Deposits, tables: PairTables, external: Sequence[Extern
     gram = _gram(velocity, weights, deposits.products)
     work = np.full(len(energy), np.nan)
     if deposits.flux is not None:
-        flux = deposits.flux.reshape(-1) * (tables.mesh.spacing / FLUX_ONE)
+        flux = deposits.flux.reshape(-1) * (tables.mesh.spacing / deposits.flux_one)
         work = velocity.reshape(len(velocity), -1) @ flux
     parts = (gram, energy, laplacian, work)  # sums over deposited particles, each worth so many of the system
     return Pairings(*(part[None] * deposits.worth for part in parts))

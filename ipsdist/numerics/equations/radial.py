@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from ipsdist.model.deposits import FLUX_ONE, PRODUCT_ONE, Deposits, neighbour_offsets
+from ipsdist.model.deposits import PRODUCT_ONE, Deposits, neighbour_offsets
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.numerics.convolution import convolve, padded_lengths
@@ -252,7 +252,7 @@ def _works(deposits: Sequence[Deposits], spectra: npt.NDArray[np.complex128], ta
     moved = [s for s, one in enumerate(deposits) if one.flux is not None]
     if not moved:
         return work
-    flux = np.stack([f for one in deposits if (f := one.flux) is not None]) * (mesh.spacing / FLUX_ONE)
+    flux = np.stack([f for one in deposits if (f := one.flux) is not None]) * (mesh.spacing / deposits[0].flux_one)
     target = scipy.fft.rfftn(flux, lengths, axes=range(2, 2 + d))
     twice = np.full(target.shape[-1], 2.0)
     twice[0] = 1.0
@@ -271,4 +271,4 @@ def _works(deposits: Sequence[Deposits], spectra: npt.NDArray[np.complex128], ta
 def _drift_work(one: Deposits, external: ExternalTables) -> float:
     if one.flux is None:
         return float("nan")
-    return float(np.vdot(external.drift, one.flux.astype(np.float64))) * one.mesh.spacing / FLUX_ONE
+    return float(np.vdot(external.drift, one.flux.astype(np.float64))) * one.mesh.spacing / one.flux_one

@@ -81,11 +81,11 @@ class Cloud(Protocol):
         """Return count (nodes...) and products (offsets, nodes...). Raises ValueError when one is off the mesh."""
         ...
 
-    def moves(self, after: Self, mesh: Mesh, move_one: float) -> tuple[Integers, Integers, float]:
+    def moves(self, after: Self, mesh: Mesh, unit: int) -> tuple[Integers, Integers, float]:
         """Return flux (d, nodes...), the sum of squared displacements (2,), low 32 bits and the rest, and the reach.
 
         Weights are those of this cloud, which the mesh must hold (ValueError); displacements to ``after`` are in
-        spacings, rounded to 1 / ``move_one``; the reach is the largest along an axis.
+        spacings, rounded to 1 / ``unit``; the reach is the largest along an axis.
         """
         ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,11 @@ from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.system import System
 from ipsdist.model.together import ALONE, Together
-from ipsdist.numerics.densities.deposit import deposit
+from ipsdist.numerics.particles.cloud import Cloud, Motion, Noise
 from ipsdist.numerics.particles.forces import particle_force
 from ipsdist.numerics.particles.forces.mesh import MeshForce
-from ipsdist.numerics.particles.noise import NORMAL_TABLE, STEPPING, seed_words, stream_of
+from ipsdist.numerics.particles.host_cloud import HostCloud
+from ipsdist.numerics.particles.noise import STEPPING, seed_words, stream_of
 
 __all__ = ["LANES", "State", "Stepper"]
 
@@ -33,23 +34,27 @@ LANES = 4
 """Words of a Philox block: chunks and parts begin at a whole one."""
 _OFF_BEFORE = 2**48
 """What a member adds to the number of lost particles when its old positions were off the mesh: more than any number."""
-_LOOK = 2**20
 
 
 @dataclass
 class State:
-    """One part of a replica at a step: ``step``, ``positions``, ``mesh`` of all members determine the future.
+    """One part of a replica at a step: ``step``, ``cloud``, ``mesh`` of all members determine the future.
 
     ``count`` follows from them. Only `Stepper` makes and changes states: it keeps every particle on the mesh.
     """
 
     step: int
-    positions: Positions
-    """(n, d) of the part, float64 or float32; arithmetic is in float64 and rounds once when a position is stored."""
+    cloud: Cloud
+    """The particles of the part, wherever they are kept."""
     mesh: Mesh
     """The same on every member."""
     count: Integers
     """(nodes...) weights of all particles of the replica, in units of 1 / COUNT_ONE."""
+
+    @property
+    def positions(self) -> Positions:
+        """(n, d) positions of the part, on the host; those of a `HostCloud` are not copied."""
+        return self.cloud.rows(0, self.cloud.shape[0])
 
 
 class Stepper:
@@ -81,9 +86,10 @@ class Stepper:
         self._first, self._stop = part or (0, system.particles)
         if self._first % LANES and self._first < system.particles:
             raise ValueError(f"a part must begin at a multiple of {LANES}; got {self._first}")
-        self._chunk = chunk or max(LANES, system.particles + -system.particles % LANES)
+        self._chunk = chunk
         self._scale = math.sqrt(system.diffusion * step)
-        self._noise = (np.uint64(stream_of(replica, STEPPING)), *seed_words(seed))
+        low, high = seed_words(seed)
+        self._noise = Noise(self._first * system.dimension, stream_of(replica, STEPPING), int(low), int(high))
         self._mesh_force: MeshForce | None = None
         self._force: Callable[[Array], Array] | None = None
         if force in ("auto", "mesh"):
@@ -95,7 +101,7 @@ class Stepper:
 
     def start(
         self,
-        positions: npt.ArrayLike,
+        positions: npt.ArrayLike | Cloud,
         step: int = 0,
         mesh: Mesh | None = None,
         together: Together = ALONE,
@@ -103,20 +109,18 @@ class Stepper:
     ) -> State:
         """Return the state at ``step`` with these positions (n, d) of the part; float32 stays what it is.
 
-        They are copied unless ``copy`` is false: then they belong to the state, if they can. To go on from a stored
-        state, give its step and its mesh; the steps that follow have the same bits.
+        They are copied unless ``copy`` is false: then they belong to the state, if they can. A cloud always belongs to
+        it. To go on from a stored state, give its step and its mesh; the steps that follow have the same bits.
         """
-        given = np.asarray(positions)
-        kind: type[np.float32 | np.float64] = np.float32 if given.dtype == np.float32 else np.float64
-        x = cast(Positions, np.array(given, dtype=kind, order="C", ndmin=2, copy=copy or None))
+        cloud: Cloud = positions if _is_cloud(positions) else HostCloud(cast(Any, positions), self._chunk, copy)
         expected = self._stop - self._first, self._system.dimension
-        if x.shape != expected:
-            raise InputError("initial", f"must be positions of shape {expected}", x.shape)
-        lowest, highest = _extent(x, together)
+        if cloud.shape != expected:
+            raise InputError("initial", f"must be positions of shape {expected}", cloud.shape)
+        lowest, highest = _extent(cloud, together)
         if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
-            raise InputError("initial", "must be finite", f"{_number(_broken, x, together)} particles that are not")
+            raise InputError("initial", "must be finite", f"{_sum(cloud.broken(), together)} particles that are not")
         mesh = mesh or Mesh.around(lowest, highest, self._spacing)
-        state = State(step, x, mesh, np.empty(0, dtype=np.int64))
+        state = State(step, cloud, mesh, np.empty(0, dtype=np.int64))
         _deposit(state, together)
         return state
 
@@ -131,24 +135,17 @@ class Stepper:
             self._advance_mesh(state, steps, together)
 
     def _advance_mesh(self, state: State, steps: int, together: Together) -> None:
-        from ipsdist.numerics.device.step import step
-
         assert self._mesh_force is not None
-        flat = state.positions.reshape(-1)
-        d = self._system.dimension
-        words, inverse = self._chunk * d, 1.0 / self._spacing
         for _ in range(steps):
             drift = self._mesh_force.node_drift(state.mesh, state.count)
+            if state.cloud.dtype == np.float32:
+                # As exact as the positions; half the bytes where a device keeps it near its cores.
+                drift = drift.astype(np.float32)
             # One exchange a step: the number of those who left the mesh travels behind the counts.
             shared = np.zeros(state.count.size + 1, dtype=np.int64)
             count = shared[:-1].reshape(state.count.shape)
-            lower = np.array(state.mesh.lower)
-            number = np.uint64(state.step)
-            for q in range(0, flat.size, words):
-                x = flat[q : q + words]
-                noise = NORMAL_TABLE, np.uint64(self._first * d + q), number, *self._noise
-                lost = step(x, drift, lower, inverse, self._step, self._scale, *noise, count)
-                shared[-1] += lost if lost >= 0 else _OFF_BEFORE
+            lost = state.cloud.step(state.mesh, drift, self._motion(state), self._noise, count)
+            shared[-1] = lost if lost >= 0 else _OFF_BEFORE
             shared = together.add(shared)
             left = int(shared[-1])
             if left >= _OFF_BEFORE:
@@ -160,33 +157,33 @@ class Stepper:
                 _deposit(state, together)
 
     def _advance_particles(self, state: State, steps: int) -> None:
-        from ipsdist.numerics.device.step import move
-
         assert self._force is not None
-        flat = state.positions.reshape(-1)
-        words = self._chunk * self._system.dimension
+        cloud = state.cloud
+        if not isinstance(cloud, HostCloud):
+            raise ValueError("exact forces need the particles on the host")
         for _ in range(steps):
-            drift = self._force(state.positions.astype(np.float64, copy=False)).reshape(-1)
-            for q in range(0, flat.size, words):
-                x, f = flat[q : q + words], drift[q : q + words]
-                move(x, f, self._step, self._scale, NORMAL_TABLE, np.uint64(q), np.uint64(state.step), *self._noise)
+            drift = self._force(cloud.positions.astype(np.float64, copy=False))
+            cloud.move(drift, self._motion(state), self._noise)
             state.step += 1
             self._follow(state, ALONE)
         if steps:  # deposits are wanted only where the caller looks
             _deposit(state, ALONE)
 
+    def _motion(self, state: State) -> Motion:
+        return Motion(self._step, self._scale, state.step)
+
     def _follow(self, state: State, together: Together) -> None:
         """Grow the mesh to hold every particle: a function of the mesh and of the extent of all positions alone."""
-        x, mesh = state.positions, state.mesh
-        lowest, highest = _extent(x, together)
+        cloud, mesh = state.cloud, state.mesh
+        lowest, highest = _extent(cloud, together)
         if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
-            raise self._blown_up(state, _number(_broken, x, together), "have no finite position")
+            raise self._blown_up(state, _sum(cloud.broken(), together), "have no finite position")
         if mesh.holds(lowest, highest):
             return
         try:
             state.mesh = mesh.grown(lowest, highest)
         except RunError as error:
-            off = _number(lambda part: _off(part, mesh), x, together)
+            off = _sum(cloud.off(mesh), together)
             raise self._blown_up(state, off, "ran away so far that no force mesh holds them") from error
 
     def _blown_up(self, state: State, particles: int, what: str) -> RunError:
@@ -195,30 +192,23 @@ class Stepper:
         return RunError(f"the particles blew up at step {state.step}: {affected}; {remedy}")
 
 
+def _is_cloud(given: object) -> TypeGuard[Cloud]:
+    return hasattr(given, "deposits")
+
+
 def _deposit(state: State, together: Together) -> None:
     """Make ``state.count`` that of the positions of all members."""
-    state.count = together.add(deposit(state.positions, state.mesh).count.reshape(-1)).reshape(state.mesh.shape)
+    state.count = together.add(state.cloud.deposits(state.mesh)[0].reshape(-1)).reshape(state.mesh.shape)
 
 
-def _extent(positions: Positions, together: Together) -> tuple[Array, Array]:
+def _extent(cloud: Cloud, together: Together) -> tuple[Array, Array]:
     """Return lowest and highest corner (d,), (d,) of the positions of all members; NaN where one is NaN."""
-    lowest, highest = positions.min(axis=0, initial=np.inf), positions.max(axis=0, initial=-np.inf)
-    corners = together.lowest(np.concatenate([lowest, -highest]).astype(np.float64))
-    d = positions.shape[1]
+    lowest, highest = cloud.extent()
+    corners = together.lowest(np.concatenate([lowest, -highest]))
+    d = cloud.shape[1]
     return corners[:d], -corners[d:]
 
 
-def _number(property_of: Callable[[Positions], int], positions: Positions, together: Together) -> int:
-    """Return how many particles of all members have a property, counted in pieces that take no memory to speak of."""
-    here = sum(property_of(positions[q : q + _LOOK]) for q in range(0, len(positions), _LOOK))
-    return int(together.add(np.array([here], dtype=np.int64))[0])
-
-
-def _broken(positions: Positions) -> int:
-    """Return the number of particles without a finite position."""
-    return int((~np.isfinite(positions)).any(axis=1).sum())
-
-
-def _off(positions: Positions, mesh: Mesh) -> int:
-    cell = np.floor(positions / mesh.spacing) - mesh.lower
-    return int(((cell < 0) | (cell >= np.array(mesh.shape) - 1)).any(axis=1).sum())
+def _sum(number: int, together: Together) -> int:
+    """Return the sum of a number over all members."""
+    return int(together.add(np.array([number], dtype=np.int64))[0])

@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipsdist.model.deposits import COUNT_ONE, FLUX_ONE, MOVE_ONE, PRODUCT_ONE, neighbour_offsets
+from ipsdist.model.deposits import COUNT_ONE, MOVE_ONE, PRODUCT_ONE, move_one, neighbour_offsets
 from ipsdist.model.errors import RunError
 from ipsdist.model.mesh import Mesh
 from ipsdist.numerics.densities.deposit import deposit, deposit_flux, squared_moves
 from tests.references import corner_weights, slow_deposit, slow_flux
 
+FLUX_ONE = COUNT_ONE * MOVE_ONE
 DIMENSIONS = pytest.mark.parametrize("dimension", [1, 2, 3])
 
 
@@ -162,3 +163,21 @@ def test_squares_that_would_overflow_are_refused(dimension):
         assert deposited(x, x + 2.0**20 * mesh.spacing, mesh) == dimension * 2**40 * MOVE_ONE
         with pytest.raises(RunError, match="too far for exact sums"):
             deposited(x, x - (2.0**20 + 1) * mesh.spacing, mesh)
+
+
+def test_very_many_particles_have_coarser_units():
+    """Powers of two, so that a flux rounds like one with finer units, and reaches farther."""
+    assert [move_one(n) for n in (1, 2**26, 2**26 + 1, 10**9, 2**46, 2**60)] == [2**20, 2**20, 2**19, 2**16, 1, 1]
+    x, mesh = _positions(1)
+    y = x + np.random.default_rng(1).normal(0.0, 0.3, x.shape)
+    fine, square = deposit_flux(x, y, mesh)
+    coarse, same = deposit_flux(x, y, mesh, unit=2**16)
+    assert square == same
+    per_particle = 0.5 / 2**16 + 0.5 / 2**20
+    assert np.abs(fine / FLUX_ONE - coarse / (COUNT_ONE * 2**16)).max() <= len(x) * per_particle
+    rounded = np.rint((y - x) / mesh.spacing * 2**16)
+    assert coarse.sum() == (rounded * COUNT_ONE).sum()
+    far = np.repeat(x[:1], 2**14, axis=0), np.repeat(x[:1], 2**14, axis=0) + 8192.0 * mesh.spacing
+    with pytest.raises(RunError):
+        deposit_flux(*far, mesh)
+    deposit_flux(*far, mesh, unit=2**16)
