@@ -11,12 +11,14 @@ import numpy.typing as npt
 from ipsdist.model.deposits import COUNT_ONE
 from ipsdist.model.expression import Expression
 from ipsdist.model.mesh import Mesh
-from ipsdist.numerics.convolution import convolve, force_spectra, prefilter
+from ipsdist.numerics.convolution import convolve, force_spectra, force_table, prefilter, trim
 
 __all__ = ["MeshForce", "external_drift", "interpolate"]
 
 Array = npt.NDArray[np.float64]
 _AXES = "xyz"
+_SHORT = 400
+"""Nodes of a line up to which sums over lags cost less than transforms."""
 
 
 def external_drift(potential: Expression, coordinates: list[Array]) -> Array:
@@ -57,8 +59,28 @@ class MeshForce:
             self._prepare(mesh)
         if self._kernel is None:
             return self._external
+        if self._lags is not None:
+            return self._summed(self._lags, count)
         weights = count.astype(np.float64) * self._scale
         drift = np.ascontiguousarray(convolve(self._spectra, weights, mesh))
+        if self._potential is not None:
+            drift += self._external
+        return drift
+
+    def lag_table(self, mesh: Mesh) -> tuple[Array, Array] | None:
+        """Return what a device needs to find the drift itself, None where it is not found by sums over lags.
+
+        The drift at node a is sum_b table[a - b + n - 1] count_b, b increasing, plus external_a: (2 n - 1,) and (n,).
+        """
+        if mesh != self._mesh:
+            self._prepare(mesh)
+        return None if self._lags is None else (self._lags, self._external[0])
+
+    def _summed(self, lags: Array, count: npt.NDArray[np.int64]) -> Array:
+        from ipsdist.numerics.device.lag_sums import lag_sums
+
+        drift = np.empty((1, *count.shape))
+        lag_sums(lags, count, drift[0])
         if self._potential is not None:
             drift += self._external
         return drift
@@ -66,7 +88,11 @@ class MeshForce:
     def _prepare(self, mesh: Mesh) -> None:
         self._mesh = mesh
         self._external = np.zeros((mesh.dimension, *mesh.shape))
-        if self._kernel is not None:
+        self._lags: Array | None = None
+        if mesh.dimension == 1 and mesh.shape[0] <= _SHORT and self._kernel is not None:
+            table = trim(prefilter(force_table(mesh, self._kernel)[0]), mesh)
+            self._lags = np.ascontiguousarray(table * self._scale)
+        elif self._kernel is not None:
             self._spectra = force_spectra(mesh, self._kernel)
         if self._potential is not None:
             # One more node on every side for the stencil; once, because V is interpolated but not deposited.
