@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # A cluster of one worker a GPU on this node, on its loopback address: deploy/gpu/node.sh FOLDER
 # Then: ipsdist run cubic --scheduler FOLDER/scheduler.json. For a single run `--cluster cuda` does the same by itself.
-# Needs dask-cuda (pip install "ipsdist[cuda]"). The workers carry the resource GPU: 1; DASK_IPSDIST__RESOURCES='{"GPU": 1}'
-# keeps tasks from other workers of a mixed cluster.
+# Needs CuPy and dask-cuda (pip install "ipsdist[gpu,cuda]"; gpu12 for a driver of CUDA 12). dask-cuda gives every
+# worker its CUDA_VISIBLE_DEVICES, and a worker steps on the first GPU that it sees; --device gpu refuses a run where
+# one has none. The workers carry the resource GPU: 1; DASK_IPSDIST__RESOURCES='{"GPU": 1}' keeps tasks from other
+# workers of a mixed cluster.
 set -euo pipefail
 folder=${1:?folder for scheduler.json and logs}
 nvidia-smi --list-gpus >&2 || { echo "no GPU is seen here" >&2; exit 2; }

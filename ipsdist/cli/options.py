@@ -76,6 +76,9 @@ WorkerMemory = Annotated[
     str | None,
     _text("--worker-memory", metavar="BYTES", help='Memory of each worker, e.g. "4 GB"; default: what there is.'),
 ]
-Device = Annotated[str | None, _text("--device", metavar="auto|cpu|gpu", help="Where the particles are stepped.")]
+Device = Annotated[
+    str | None,
+    _text("--device", metavar="auto|cpu|gpu", help="Where the particles are stepped; auto is a GPU, if there is one."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the answer.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, and nothing else, to stdout.")]

@@ -213,4 +213,8 @@ class RunSection(Section):
     chunk: Literal["auto"] | PositiveInt = key(
         "auto", "particles of a chunk; no result depends on it", 'must be "auto" or a positive whole number'
     )
-    device: Literal["auto", "cpu", "gpu"] = key("auto", "where to compute", one_of("auto", "cpu", "gpu"))
+    device: Literal["auto", "cpu", "gpu"] = key(
+        "auto",
+        "where particles are stepped; auto is the GPU of the process that steps, if it has one; no bit depends on it",
+        one_of("auto", "cpu", "gpu"),
+    )

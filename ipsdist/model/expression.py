@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipsdist.model import syntax, trees
+from ipsdist.model.cuda_source import cuda_source
 from ipsdist.model.evaluation import evaluate, limit_at_zero, unbounded_at_zero
 from ipsdist.model.trees import Binary, Negative, Node, Number
 
@@ -88,6 +89,10 @@ class Expression:
     def source(self, variables: Mapping[str, str] | None = None) -> str:
         """Return a Python expression over scalars that needs ``math`` and ``np``; ``variables`` renames variables."""
         return trees.python_source(self.tree, variables)
+
+    def cuda_source(self, variables: Mapping[str, str] | None = None) -> str:
+        """Return a CUDA expression over scalars ``real``, for the functions that cuda_source.py names."""
+        return cuda_source(self.tree, variables)
 
     def summands(self) -> tuple[Expression, ...]:
         """Return the summands of the top-level sum with their signs; a number times a sum is multiplied out."""

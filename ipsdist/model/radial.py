@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
+from ipsdist.model.cuda_source import cuda_number
 from ipsdist.model.errors import InputError
 from ipsdist.model.expression import Expression
 from ipsdist.model.potential import integral, value_from_zero
@@ -122,13 +124,26 @@ class RadialKernel:
 
     def source(self) -> str:
         """Return phi(r), r > 0, as a Python expression of the scalar ``r`` that needs ``math`` and ``np``."""
-        frozen = {"r": f"max(r, {self.cutoff!r})"}
-        first = [part.source(frozen if part.unbounded_at_zero() else None) for part in self._parts()]
-        parts = [" + ".join(first), *(formula.source() for _, formula in self.pieces[1:])]
-        text = parts[-1]
-        for (upto, _), part in zip(reversed(self.pieces[:-1]), reversed(parts[:-1]), strict=True):
+        first, later = self._written(Expression.source, f"max(r, {self.cutoff!r})")
+        *parts, text = [" + ".join(first), *later]
+        for (upto, _), part in zip(reversed(self.pieces[:-1]), reversed(parts), strict=True):
             text = f"(({part}) if r <= {upto!r} else ({text}))"
         return text
+
+    def cuda_source(self) -> str:
+        """Return phi(r), r > 0, as a CUDA expression of the scalar ``r``: the operations of :meth:`source`."""
+        first, later = self._written(Expression.cuda_source, f"max(r, {cuda_number(self.cutoff or 0.0)})")
+        *parts, text = [reduce(lambda total, part: f"add({total}, {part})", first), *later]
+        for (upto, _), part in zip(reversed(self.pieces[:-1]), reversed(parts), strict=True):
+            text = f"(r <= {cuda_number(upto)} ? {part} : {text})"
+        return text
+
+    def _written(
+        self, write: Callable[[Expression, Mapping[str, str] | None], str], frozen: str
+    ) -> tuple[list[str], list[str]]:
+        """Return the summands at 0, with ``frozen`` for the r of those that the cut-off freezes, and later pieces."""
+        first = [write(part, {"r": frozen} if part.unbounded_at_zero() else None) for part in self._parts()]
+        return first, [write(formula, None) for _, formula in self.pieces[1:]]
 
     # --- the piece at zero ---------------------------------------------------------------------------------------
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from ipsdist.arrays.namespace import irfftn, is_host, namespace, rfftn
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.radial import RadialKernel
 
@@ -133,9 +135,12 @@ def force_spectra(mesh: Mesh, phi: Radial) -> Spectrum:
 def forward(weights: Array, mesh: Mesh) -> Spectrum:
     """Return the real FFT of node values (nodes...), zero-padded to `padded_lengths`: (frequencies...).
 
-    Axis by axis, because rows of zeros alone need no transform; the bits are those of one `scipy.fft.rfftn`.
+    Axis by axis, because rows of zeros alone need no transform; the bits are those of one `scipy.fft.rfftn`. On a
+    device other axes may lead.
     """
     lengths = padded_lengths(mesh)
+    if not is_host(weights):
+        return rfftn(weights, lengths)  # type: ignore[no-any-return]
     transform = scipy.fft.rfft(weights, lengths[-1])
     for axis in range(mesh.dimension - 1):
         transform = scipy.fft.fft(transform, lengths[axis], axis=axis, overwrite_x=True)
@@ -145,10 +150,13 @@ def forward(weights: Array, mesh: Mesh) -> Spectrum:
 def convolve(spectra: Spectrum, weights: Array, mesh: Mesh) -> Array:
     """Return sum_b table(a - b) weights_b at every node a: (..., frequencies...) and (nodes...) to (..., nodes...).
 
-    One forward transform of length at least 2 n - 1 an axis, one inverse a table: O(n log n), no wrap-around.
+    One forward transform of length at least 2 n - 1 an axis, one inverse a table: O(n log n), no wrap-around. On a
+    device, where both must lie, slices may lead: (S, nodes...) to (S, ..., nodes...).
     """
     lengths, d = padded_lengths(mesh), mesh.dimension
     transform = forward(weights, mesh)
+    if not is_host(weights):
+        return _convolve_all(spectra, transform, mesh)  # type: ignore[no-any-return]
     if d == 1:
         return np.asarray(scipy.fft.irfft(spectra * transform, lengths[0])[..., : mesh.shape[0]])
     # One table at a time stays in the cache, and an axis done is cut to its nodes before the next: 3 to 5 times faster
@@ -164,3 +172,12 @@ def convolve(spectra: Spectrum, weights: Array, mesh: Mesh) -> Array:
         nodes[:] = scipy.fft.irfft(part, lengths[-1], norm="forward", overwrite_x=True)[..., : mesh.shape[-1]]
     whole *= 1.0 / math.prod(lengths)
     return whole.reshape(*spectra.shape[:-d], *mesh.shape)
+
+
+def _convolve_all(spectra: Any, transform: Any, mesh: Mesh) -> Any:
+    """Return what `convolve` does in one transform of all tables (and slices): few, large calls for a device."""
+    d, lengths = mesh.dimension, padded_lengths(mesh)
+    lead, frequencies = transform.shape[:-d], transform.shape[-d:]
+    apart = namespace(transform).reshape(transform, (*lead, *[1] * (spectra.ndim - d), *frequencies))
+    whole = irfftn(spectra * (apart * (1.0 / math.prod(lengths))), lengths, norm="forward")
+    return whole[(..., *(slice(0, n) for n in mesh.shape))]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
 from ipsdist.runs.checks import check
+from ipsdist.runs.devices import Devices, ask, ask_here, device_line, refuse_device
 from ipsdist.runs.order import STAGES
 from ipsdist.runs.plan import Plan, planned, source_of
 from ipsdist.runs.refusals import afford
@@ -34,9 +36,13 @@ def foresee(
     if not lacks:
         return
     local = not executor.elsewhere
-    plan = planned(config, setup, executor.capacity, lacks, report, cores_here() if local else None)
+    devices = ask(config, lacks, executor)
+    plan = planned(config, setup, executor.capacity, lacks, report, cores_here() if local else None, devices.card)
+    refuse_device(config, setup, devices, plan)
     afford(plan, config, setup, out, local=local)
     tell(f"{'plan':<10} {plan.line()}")
+    if line := device_line(config, devices, plan):
+        tell(f"{'device':<10} {line}")
 
 
 def foreseen(
@@ -49,8 +55,11 @@ def foreseen(
     """
     setup = prepare(config, source_of(config))
     check(config, setup)
-    plan = planned(config, setup, capacity, cores=cores_here() if local else None)
+    devices = ask_here(config, capacity.workers) if local else Devices(asked=False)
+    plan = planned(config, setup, capacity, cores=cores_here() if local else None, card=devices.card)
+    plan = replace(plan, device=device_line(config, devices, plan))
     try:
+        refuse_device(config, setup, devices, plan)
         afford(plan, config, setup, out, local=local, blamed=blamed)
     except InputError as error:
         return plan, error

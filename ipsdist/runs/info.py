@@ -11,6 +11,7 @@ from ipsdist.report.summary import summary_lines
 from ipsdist.runs.directory import STORE, configured
 from ipsdist.runs.order import STAGES
 from ipsdist.stages.base import setup_of
+from ipsdist.stages.devices import stepped_on
 from ipsdist.storage import Place, Store, place
 
 __all__ = ["info"]
@@ -35,6 +36,7 @@ def info(out: Path | Place | str) -> dict[str, Any]:
         "dimension": setup.dimension,
         "slices": setup.slices,
         "mesh_spacing": setup.spacing,
+        "device": stepped_on(store),
         "bytes": store.place.size(),
         "answer": _answer(out, store),
     }

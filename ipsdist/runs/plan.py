@@ -22,6 +22,7 @@ from ipsdist.runs.plan_sizes import driver_bytes, passing_bytes, step_traffic, s
 from ipsdist.runs.setup import prepare
 from ipsdist.runtime.epochs import Capacity
 from ipsdist.runtime.settings import setting
+from ipsdist.stages.devices import Card, DevicePlan, device_plan, host_bytes
 from ipsdist.stages.gang_size import PROCESS_BYTES, USABLE, gang_size, member_bytes
 from ipsdist.stages.kernel import KERNEL
 from ipsdist.storage import Store, is_url
@@ -75,6 +76,12 @@ class Plan:
     """The program loaded and the report made, on the driver."""
     cores: int | None = None
     """Cores that the workers share; None: each has one."""
+    card: Card | None = None
+    """The GPU that every worker steps on, the one with least memory free; None for the CPU."""
+    on_card: DevicePlan | None = None
+    """How the particles of one worker lie there."""
+    device: str = ""
+    """A line about it."""
 
     @property
     def gang(self) -> int:
@@ -145,6 +152,8 @@ class Plan:
             )
         if self.capacity.memory is not None:
             notes.append(f"a worker needs {size(self.limit_bytes)} and has {size(self.capacity.memory)}")
+        if self.device:
+            notes.append(f"device {self.device}")
         notes.append(f"the driver needs {size(PROCESS_BYTES + self.driver_bytes)}")
         notes.append(f"store about {size(self.store_bytes)}, {size(self.disk_bytes)} at most; {self._time()}")
         return notes
@@ -189,13 +198,15 @@ def planned(
     stages: Collection[str] | None = None,
     report: bool = True,
     cores: int | None = None,
+    card: Card | None = None,
 ) -> Plan:
     """Return the plan of the named stages (all by default) and of the report, of a run whose setup is known.
 
-    ``cores`` are what the workers share; None gives each its own.
+    ``cores`` are what the workers share; None gives each its own. ``card`` is the GPU that each steps on.
     """
     members = gang_size(config, setup, capacity, setting("gang.size"))
     sizes, seconds, rows = store_bytes(config, setup), cpu_seconds(config, setup, members), []
+    on_card = None if card is None else device_plan(card.free, config, setup, members)
     for stage in STAGES:
         if stages is not None and stage.name not in stages:
             continue
@@ -203,20 +214,26 @@ def planned(
         gang = members if stage is STAGES[0] else 1
         needed = max((t.bytes for t in tasks), default=0)
         if gang > 1:
+            # On a GPU too: by this a gang is formed, before its workers are known.
             needed = member_bytes(config, setup, gang)
+        elif stage is STAGES[0] and on_card is not None:
+            needed = host_bytes(config, setup, 1, on_card)
         if stage is KERNEL:
             needed = driver_bytes(config, setup)
         rows.append(PlanRow(stage.name, max(1, len(tasks)), needed, sizes[stage.name], seconds[stage.name], gang))
-    stepped = members > 1 and any(row.stage == STAGES[0].name for row in rows)
+    stepping = any(row.stage == STAGES[0].name for row in rows)
+    stepped = members > 1 and stepping
     return Plan(
         tuple(rows),
         capacity,
         step_traffic(setup, members) if stepped else 0,
         exchange_seconds(config, setup, members) if stepped else 0.0,
         driver_bytes(config, setup),
-        passing_bytes(config, setup) if any(row.stage == STAGES[0].name for row in rows) else 0,
+        passing_bytes(config, setup) if stepping else 0,
         LOAD_SECONDS + (report_seconds(config, setup) if report else 0.0),
         cores,
+        card if stepping else None,
+        on_card if stepping else None,
     )
 
 

@@ -92,22 +92,25 @@ def _smaller(plan: Plan, config: RunConfig, setup: Setup, here: int, worker: int
     stages, count = [row.stage for row in plan.rows], plan.capacity.workers
     alone = plan.capacity.memory is None
 
+    def again(config: RunConfig, setup: Setup, capacity: Capacity) -> Plan:
+        return planned(config, setup, capacity, stages, card=plan.card)
+
     def fits(number: int, precision: str = config.run.precision) -> bool:
         run = config.run.model_copy(update={"precision": precision})
         fewer = replace(setup, particles=max(number, 2))
         capacity = Capacity(count, None if alone else worker)
-        return _fits(planned(config.model_copy(update={"run": run}), fewer, capacity, stages), worker)
+        return _fits(again(config.model_copy(update={"run": run}), fewer, capacity), worker)
 
     fixes = []
     if local and not alone and setting("local.memory"):  # it does not grow with fewer of them
         enough = count * plan.limit_bytes <= here
         fixes += [f'ipsdist.local.memory = "{size(1.01 * plan.limit_bytes)}" would fit'] if enough else []
     elif local and not alone:
-        fewer = _most(lambda n: _fits(planned(config, setup, Capacity(n, here // n), stages), here // n), count - 1)
+        fewer = _most(lambda n: _fits(again(config, setup, Capacity(n, here // n)), here // n), count - 1)
         fixes += [f"--workers {fewer} would fit"] if fewer else []
     if not local and PARTICLES.name in stages:
         members = fewest_members(config, setup, worker)
-        if members is not None and members > count and _fits(planned(config, setup, Capacity(members, worker), stages)):
+        if members is not None and members > count and _fits(again(config, setup, Capacity(members, worker))):
             fixes.append(f"{members} workers like these would fit")
     if not fixes and config.data.source == "simulate":
         if fits(setup.particles, "float32"):

@@ -16,6 +16,7 @@ from ipsdist.report.data import ReportData
 from ipsdist.runs.assess import Assessment
 from ipsdist.runs.rows import alternative_rows, term_rows, versions
 from ipsdist.stages.base import setup_of
+from ipsdist.stages.devices import stepped_on
 from ipsdist.stages.kernel import load_uniform_history
 from ipsdist.stages.network import load_network
 from ipsdist.stages.tracks import units_of
@@ -25,7 +26,7 @@ __all__ = ["report_data", "result_of"]
 
 _PACKAGES = (
     "ipsdist", "numpy", "scipy", "numba", "zarr", "dask", "distributed", "sympy", "matplotlib", "POT",
-    "jax", "jaxlib", "equinox", "optax",
+    "jax", "jaxlib", "equinox", "optax", "cupy-cuda12x", "cupy-cuda13x",
 )  # fmt: skip
 _STAGES = ("particles", "densities", "equations", "kernel")
 
@@ -76,7 +77,7 @@ def result_of(
         "history": [asdict(iteration) for iteration in fit.history],
         "cost": _cost(store, config),
         "versions": versions(_PACKAGES),
-        "device": "cpu",
+        "device": stepped_on(store) or "cpu",
         "workers": workers,
     }
 

@@ -44,8 +44,6 @@ Array = npt.NDArray[np.float64]
 
 def prepare(config: RunConfig, inputs: Inputs | Store) -> Setup:
     """Return the setup of a new run; raise InputError for what a run would founder on."""
-    if config.run.device == "gpu":
-        raise InputError("run.device", "must be auto or cpu in this version", "gpu", "the GPU road is not built yet")
     if config.data.source == "import":
         times, particles, dimension, ragged = track_shape(inputs)
         sample = start_sample(config, inputs)

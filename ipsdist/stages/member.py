@@ -77,11 +77,11 @@ def step_epoch(
     if share.group is not None:
         part.save(share, gang)
         memory[_HELD] = part
-    state = part.state
+    reached = part.reached()
+    if share.group is None:
+        part.release()
     return {
-        "step": state.step,
-        "lower": list(state.mesh.lower),
-        "shape": list(state.mesh.shape),
+        **reached,
         "stepping_seconds": stepped - begun,
         "saving_seconds": time.perf_counter() - stepped,
         "cpu_seconds": time.thread_time() - cpu,
@@ -118,10 +118,12 @@ class _Part:
         number = int(np.searchsorted(self._steps, start.step, side="right")) if start.group else 0
         self._slices = Observed(self.store, task, setup, number)
         if start.group is None:
-            self.state = self._stepper.start(self._clouds.drawn(replica), together=gang)
-            self._see(gang)
+            with self._clouds.guarded():
+                self.state = self._stepper.start(self._clouds.drawn(replica), together=gang)
+                self._see(gang)
         else:
-            self.state = self._restored(start, gang)
+            with self._clouds.guarded():
+                self.state = self._restored(start, gang)
 
     def continues(self, share: Share, gang: Together) -> bool:
         """Tell whether this is the state from which the epoch starts."""
@@ -129,8 +131,23 @@ class _Part:
         start = share.start
         return here == (start.step, start.lower, start.shape) and self._place == (share.parts, gang.rank, gang.size)
 
+    def reached(self) -> dict[str, Any]:
+        """Return where the replica is now, the same on every member, and what steps this part."""
+        mesh = self.state.mesh
+        place = {"step": self.state.step, "lower": list(mesh.lower), "shape": list(mesh.shape)}
+        return {**place, "device": self._clouds.device}
+
+    def release(self) -> None:
+        """Give back the memory of the device; this part is over."""
+        del self.state, self._slices
+        self._clouds.release()
+
     def advance(self, step: int, gang: Together, tick: Callable[[float], None]) -> None:
         """Step and see slices up to a step; tick particle-steps of this part."""
+        with self._clouds.guarded():
+            self._advance(step, gang, tick)
+
+    def _advance(self, step: int, gang: Together, tick: Callable[[float], None]) -> None:
         state, own = self.state, self._stop - self._first
         begun, piece = state.step, max(1, _TICK_STEPS // max(1, own))
         while state.step < step:

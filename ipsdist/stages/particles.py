@@ -8,9 +8,10 @@ from typing import Any
 from ipsdist.config import RunConfig
 from ipsdist.model.setup import Setup
 from ipsdist.runtime.epochs import Capacity
-from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer, setup_of
+from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, setup_of
 from ipsdist.stages.blocks import slice_blocks
 from ipsdist.stages.continuum import box_keys, prepare_cells, solve_densities, solving_bytes
+from ipsdist.stages.devices import name_devices
 from ipsdist.stages.gang_size import fewest_members, gang_size, member_bytes, most_members
 from ipsdist.stages.imported import read_block
 from ipsdist.stages.replica import ReplicaJob, step_alone
@@ -85,6 +86,6 @@ PARTICLES = Stage(
     prepare=prepare_cells,
     tasks=_tasks,
     do=make_particles,
-    finish=no_answer,
+    finish=name_devices,
     job=replica_job,
 )

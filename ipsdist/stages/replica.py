@@ -111,7 +111,11 @@ class ReplicaJob:
             "peak_bytes": max((a["peak_bytes"] for a in self._costs), default=0),
             "process": 0,
         }
-        return {"cost": cost, "processors": sorted({a["processor"] for a in self._costs})}
+        return {"cost": cost, "processors": sorted({a["processor"] for a in self._costs}), **self.devices()}
+
+    def devices(self) -> Payload:
+        """Return what has stepped the particles since this object was made: cpu, or names of GPUs."""
+        return {"devices": sorted({a["device"] for a in self._costs})}
 
     def _checkpoint(self, step: int, parts: Parts) -> tuple[str | None, tuple[str, ...]]:
         """Make the arrays of a checkpoint, which members fill; return its group and their names. None at the end."""
@@ -193,7 +197,7 @@ def step_alone(store: Store, task: Task, tick: Tick) -> Payload:
         answer = epoch.do(epoch.shares[0], ALONE, memory, heard)
         pace.note(epoch.units, 1, time.perf_counter() - begun)
         job.commit([answer])
-    return {}
+    return job.devices()
 
 
 def _reached(values: dict[str, Any]) -> Reached:

@@ -116,7 +116,6 @@ def test_positions_are_kept_where_asked(finished):
         ),
         (["grid.lower=0.0"], r"`grid\.lower` must hold the particles; .*widen grid\.lower"),
         (["force.spacing=50.0"], r"`force\.spacing` must be finer than the spread of the particles"),
-        (["run.device=gpu"], r"`run\.device` must be auto or cpu in this version; got gpu"),
         (
             ["system.kernel=r**-1"],
             r"`system\.kernel` has r\*\*-1 unbounded .*; got r\*\*-1; set system\.cutoff, for example",

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
+from ipsdist.arrays.namespace import is_host, like, namespace, zeros
 from ipsdist.model.errors import InputError
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.system import Grid
@@ -33,7 +34,8 @@ def density(weights: Array, mesh: Mesh, grid: Grid, bandwidths: npt.ArrayLike) -
     Parameters
     ----------
     weights
-        (nodes...) or (S, nodes...), particles per node; their sum is the number of particles of a slice.
+        (nodes...) or (S, nodes...), particles per node; their sum is the number of particles of a slice. Where they
+        lie on a device (float64), the densities are made and stay there.
     mesh
         Where the nodes lie.
     grid
@@ -53,33 +55,38 @@ def density(weights: Array, mesh: Mesh, grid: Grid, bandwidths: npt.ArrayLike) -
     Notes
     -----
     A sparse product adds the nodes of a point in order, whatever the number of slices and threads: a slice's bits do
-    not depend on the slices it comes with.
+    not depend on the slices it comes with. (On a device, where the product is dense, they may.)
     """
     d = mesh.dimension
-    slices = np.asarray(weights, dtype=np.float64).reshape(-1, *mesh.shape)
+    xp = namespace(weights)
+    slices = xp.reshape(xp.asarray(weights, dtype=xp.float64), (-1, *mesh.shape))
     h = np.asarray(bandwidths, dtype=np.float64)
-    if h.shape not in {(d,), (len(slices), d)}:
-        raise ValueError(f"`bandwidths` must be ({d},) or ({len(slices)}, {d}); got {h.shape}")
+    if h.shape not in {(d,), (slices.shape[0], d)}:
+        raise ValueError(f"`bandwidths` must be ({d},) or ({slices.shape[0]}, {d}); got {h.shape}")
     if h.ndim == 1:
         result = _smoothed(slices, mesh, grid, h)
     else:
-        result = np.concatenate([_smoothed(slices[s : s + 1], mesh, grid, h[s]) for s in range(len(slices))])
-    return result if np.ndim(weights) > d else result[0]
+        result = xp.concat([_smoothed(slices[s : s + 1, ...], mesh, grid, h[s]) for s in range(slices.shape[0])])
+    return result if np.ndim(weights) > d else result[0, ...]
 
 
 def _smoothed(slices: Array, mesh: Mesh, grid: Grid, bandwidths: Array) -> Array:
     """Smooth (S, nodes...) with one window (d,)."""
-    total = slices.reshape(len(slices), -1).sum(axis=1)
-    if not (total > 0).all():
-        raise InputError("weights", "must hold at least one particle a slice", got=float(total.min()))
+    xp = namespace(slices)
+    total = xp.sum(xp.reshape(slices, (slices.shape[0], -1)), axis=1)
+    if not xp.all(total > 0):
+        raise InputError("weights", "must hold at least one particle a slice", got=float(xp.min(total)))
     out = slices
     for axis, (points, h) in enumerate(zip(grid.axes(), bandwidths, strict=True)):
         factor = 2 ** max(0, math.floor(math.log2(max(h / mesh.spacing, 1.0) / _NODES_PER_BANDWIDTH)))
-        nodes_last, lower = coarsened(np.moveaxis(out, axis + 1, -1), mesh.lower[axis], factor)
+        nodes_last, lower = coarsened(xp.moveaxis(out, axis + 1, -1), mesh.lower[axis], factor)
         matrix = window_matrix(points, lower, nodes_last.shape[-1], mesh.spacing * factor, float(h))
-        product = matrix @ nodes_last.reshape(-1, nodes_last.shape[-1]).T
-        out = np.moveaxis(product.T.reshape(*nodes_last.shape[:-1], len(points)), -1, axis + 1)
-    return np.ascontiguousarray(out / total.reshape(-1, *[1] * mesh.dimension))
+        columns = xp.matrix_transpose(xp.reshape(nodes_last, (-1, nodes_last.shape[-1])))
+        product = (matrix if is_host(columns) else like(matrix.toarray(), columns)) @ columns
+        by_slices = xp.reshape(xp.matrix_transpose(product), (*nodes_last.shape[:-1], len(points)))
+        out = xp.moveaxis(by_slices, -1, axis + 1)
+    whole: Array = out / xp.reshape(total, (-1, *[1] * mesh.dimension))
+    return np.ascontiguousarray(whole) if is_host(whole) else whole
 
 
 def coarsened(weights: Array, lower: int, factor: int) -> tuple[Array, int]:
@@ -97,13 +104,15 @@ def coarsened(weights: Array, lower: int, factor: int) -> tuple[Array, int]:
     first, last = lower // factor, (lower + nodes - 1) // factor
     before = lower - first * factor
     after = (last + 1) * factor - lower - nodes
-    padded = np.pad(weights, [(0, 0)] * (weights.ndim - 1) + [(before, after)])
-    blocks = padded.reshape(*weights.shape[:-1], last - first + 1, factor)
+    xp = namespace(weights)
+    padded = zeros((*weights.shape[:-1], before + nodes + after), weights)
+    padded[..., before : before + nodes] = weights
+    blocks = xp.reshape(padded, (*weights.shape[:-1], last - first + 1, factor))
     share = np.arange(factor) / factor
-    out = np.zeros((*weights.shape[:-1], last - first + 2))
+    out = zeros((*weights.shape[:-1], last - first + 2), weights)
     # Shares are multiples of 1 / factor and counts of 2**-16: every sum here is exact, whatever its order.
-    out[..., :-1] = (blocks * (1.0 - share)).sum(axis=-1)
-    out[..., 1:] += (blocks * share).sum(axis=-1)
+    out[..., :-1] = xp.sum(blocks * like(1.0 - share, weights), axis=-1)
+    out[..., 1:] += xp.sum(blocks * like(share, weights), axis=-1)
     return out, first
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
-from ipsdist.model.deposits import PRODUCT_ONE, Deposits, neighbour_offsets
+from ipsdist.arrays.namespace import contracted, host, is_host, like, namespace, rfftn, scaled, zeros
+from ipsdist.model.deposits import COUNT_ONE, PRODUCT_ONE, Deposits
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.normal_equations import NormalEquations
-from ipsdist.numerics.convolution import convolve, padded_lengths
+from ipsdist.numerics.convolution import padded_lengths
 from ipsdist.numerics.equations.block_rule import BlockRule, between_slices
 from ipsdist.numerics.equations.forms.known import fold_known
-from ipsdist.numerics.equations.pairings import Pairings
+from ipsdist.numerics.equations.grams import make_grams
+from ipsdist.numerics.equations.pairings import Pairings, pair_slice, stack
 from ipsdist.numerics.equations.tables import ExternalTables, PairTables
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "join_radial",
     "occupied",
     "pair_radial",
+    "pair_slices",
     "panel_equations",
     "project_radial",
     "radial_equations",
@@ -80,16 +83,18 @@ def occupied(deposits: Sequence[Deposits]) -> list[Deposits]:
 
     Its sides are 4, 5, 6 or 7 times a power of two, or below: tables of few shapes serve all blocks of a run.
     """
-    seen = np.stack([d.count for d in deposits]).any(axis=0)
+    xp = namespace(deposits[0].count)
+    seen = host(xp.any(xp.stack([d.count for d in deposits]) != 0, axis=0))
     places = np.nonzero(seen)
     first = [int(p.min()) for p in places]
     shape = tuple(max(2, _rounded_up(int(p.max()) - a + 1)) for p, a in zip(places, first, strict=True))
     taken = [slice(a, a + n) for a, n in zip(first, shape, strict=True)]
-    pad = [(0, n - len(range(*t.indices(m)))) for n, t, m in zip(shape, taken, seen.shape, strict=True)]
+    kept = tuple(slice(0, len(range(*t.indices(m)))) for t, m in zip(taken, seen.shape, strict=True))
 
-    def moved(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        leading = values.ndim - len(shape)
-        return np.pad(values[tuple([slice(None)] * leading + taken)], [(0, 0)] * leading + pad)
+    def boxed(values: Any) -> Any:
+        whole = zeros((*values.shape[: values.ndim - len(shape)], *shape), values)
+        whole[(..., *kept)] = values[(..., *taken)]
+        return whole
 
     old = deposits[0].mesh
     mesh = Mesh(old.spacing, tuple(a + b for a, b in zip(old.lower, first, strict=True)), shape)
@@ -97,9 +102,9 @@ def occupied(deposits: Sequence[Deposits]) -> list[Deposits]:
         replace(
             d,
             mesh=mesh,
-            count=moved(d.count),
-            products=moved(d.products),
-            flux=None if d.flux is None else moved(d.flux),
+            count=boxed(d.count),
+            products=boxed(d.products),
+            flux=None if d.flux is None else boxed(d.flux),
         )
         for d in deposits
     ]
@@ -125,25 +130,45 @@ def pair_radial(
 
     A Gram is made at the slices ``made`` alone. Same sums as `pair_slice`, for many functions: energy, Laplacian and
     work of all slices by one matrix product each over frequencies; V at the nodes by inverse transforms only where a
-    Gram is made.
+    Gram is made. Deposits may lie on a device: that is where they are paired; tables are moved there once.
     """
     meshes = {d.mesh for d in deposits}
     if len(meshes) != 1 or table_mesh(meshes.pop()) != table_mesh(tables.mesh):
         raise ValueError("deposits must be on one mesh, of the spacing and shape of the tables")
-    columns = len(tables.energy) + len(external)
+    tables, external = _beside(deposits, tables, external)
+    columns = len(tables.energy_near) + len(external)
     gram = np.zeros((len(made), columns, columns))
-    for row, s in zip(gram, made, strict=True):
-        row[:] = _gram(deposits[s], tables, external)
-    counts = np.stack([d.density_weights() for d in deposits])
-    spectra = scipy.fft.rfftn(counts, padded_lengths(tables.mesh), axes=range(1, counts.ndim)).reshape(len(counts), -1)
+    for row, one in zip(gram, make_grams([deposits[s] for s in made], tables, external), strict=True):
+        row[:] = one
+    counts = scaled(namespace(deposits[0].count).stack([d.count for d in deposits]), 1.0 / COUNT_ONE)
+    spectra = rfftn(counts, padded_lengths(tables.mesh))
     energy, laplacian = _quadratics(deposits, spectra, tables)
-    work = _works(deposits, spectra, tables)
+    work = _works(deposits, spectra, tables, external)
     for column in external:
-        energy = np.column_stack([energy, np.tensordot(counts, column.value, column.value.ndim)])
-        laplacian = np.column_stack([laplacian, np.tensordot(counts, column.laplacian, column.value.ndim)])
-        work = np.column_stack([work, [_drift_work(d, column) for d in deposits]])
+        energy = np.column_stack([energy, _sums(counts, column.value)])
+        laplacian = np.column_stack([laplacian, _sums(counts, column.laplacian)])
     worth = deposits[0].worth
     return RadialPairings(made, gram, energy * worth, laplacian * worth, work * worth)
+
+
+def _beside(
+    deposits: Sequence[Deposits], tables: PairTables, external: Sequence[ExternalTables]
+) -> tuple[PairTables, list[ExternalTables]]:
+    """Return the tables where the deposits lie."""
+    count = deposits[0].count
+    return tables.on(count), [e.on(count) for e in external]
+
+
+def pair_slices(deposits: Sequence[Deposits], tables: PairTables, external: Sequence[ExternalTables] = ()) -> Pairings:
+    """Pair slices (of a whole replica), all on the mesh of the tables, with the dictionary: S of them.
+
+    On the host one `pair_slice` after the other. Deposits may lie on a device: that is where they are paired, many
+    slices at a time, as `pair_radial` does it.
+    """
+    if is_host(deposits[0].count):
+        return stack([pair_slice(one, tables, external) for one in deposits])
+    whole = pair_radial(deposits, tables, np.arange(len(deposits)), external)
+    return Pairings(whole.gram, whole.energy, whole.laplacian, whole.work)
 
 
 def added_grams(
@@ -153,13 +178,15 @@ def added_grams(
 
     Slices without weight are passed over. As `pair_radial`, for bases so large that one Gram a slice is too much.
     """
-    columns = len(tables.energy) + len(external)
+    seen = np.flatnonzero(weights.any(axis=0))
+    columns = len(tables.energy_near) + len(external)
     total = np.zeros((len(weights), columns, columns))
-    for one, row in zip(deposits, weights.T, strict=True):
-        if row.any():
-            gram = _gram(one, tables, external)
-            for k in np.flatnonzero(row):
-                total[k] += row[k] * gram
+    if not len(seen):
+        return total
+    tables, external = _beside(deposits, tables, external)
+    for row, gram in zip(weights.T[seen], make_grams([deposits[int(s)] for s in seen], tables, external), strict=True):
+        for k in np.flatnonzero(row):
+            total[k] += row[k] * gram
     return total
 
 
@@ -203,72 +230,64 @@ def panel_equations(
     return fold_known("action", basis, gram, moment, particles, diffusion)
 
 
-def _gram(one: Deposits, tables: PairTables, external: Sequence[ExternalTables]) -> Array:
-    """Return sum_i V_k(X_i) . V_l(X_i) (M, M) as V W V', W the sparse sum over particles of weights times weights."""
-    weights = one.density_weights()
-    velocity = -convolve(tables.force, weights, tables.mesh) / one.particles
-    if external:
-        velocity = np.concatenate([velocity, np.stack([e.drift for e in external])])
-    # Only the box of nodes that hold particles counts.
-    box = tuple(slice(int(nodes.min()), int(nodes.max()) + 1) for nodes in np.nonzero(weights))
-    velocity = np.ascontiguousarray(velocity[(slice(None), slice(None), *box)])
-    weighted = velocity * weights[box]
-    for offset, product in zip(neighbour_offsets(weights.ndim), one.products, strict=True):
-        here, there = _ends(offset, velocity.shape[2:])
-        pull = (velocity[there] - velocity[here]) * (product[box][here[2:]] / PRODUCT_ONE)
-        weighted[here] += pull
-        weighted[there] -= pull
-    terms = len(velocity)
-    gram = weighted.reshape(terms, -1) @ velocity.reshape(terms, -1).T
-    return np.asarray(0.5 * (gram + gram.T) * one.worth)
-
-
-def _ends(offset: tuple[int, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Return the index into (M, d, nodes...) of all nodes a with a neighbour a + offset, and of those neighbours."""
-    whole = [slice(None), slice(None)]
-    here = [slice(max(0, -step), n - max(0, step)) for step, n in zip(offset, shape, strict=True)]
-    there = [slice(h.start + step, h.stop + step) for h, step in zip(here, offset, strict=True)]
-    return (*whole, *here), (*whole, *there)
-
-
-def _quadratics(
-    deposits: Sequence[Deposits], spectra: npt.NDArray[np.complex128], tables: PairTables
-) -> tuple[Array, Array]:
+def _quadratics(deposits: Sequence[Deposits], spectra: Any, tables: PairTables) -> tuple[Array, Array]:
     """Return energy and Laplacian (S', M) without the pair i = i, as in `pair_slice`."""
-    power = spectra.real**2 + spectra.imag**2
+    xp = namespace(spectra)
+    power = xp.real(spectra) ** 2 + xp.imag(spectra) ** 2
     n = np.array([float(d.particles) for d in deposits])[:, None]
-    pairs = np.stack([d.products.reshape(len(d.products), -1).sum(axis=1) / PRODUCT_ONE for d in deposits])
+    products = [xp.reshape(d.products, (d.products.shape[0], -1)) for d in deposits]
+    pairs = host(xp.stack([xp.sum(p, axis=1) for p in products])) / PRODUCT_ONE
     own = np.column_stack([n[:, 0] - 2.0 * pairs.sum(axis=1), 2.0 * pairs])
-    energy = (power @ tables.energy.T - own @ tables.energy_near.T) / (2.0 * n)
-    laplacian = (power @ tables.laplacian.T - own @ tables.laplacian_near.T) / n
+    energy = (_by_rows(power, tables.energy) - own @ tables.energy_near.T) / (2.0 * n)
+    laplacian = (_by_rows(power, tables.laplacian) - own @ tables.laplacian_near.T) / n
     return energy, laplacian
 
 
-def _works(deposits: Sequence[Deposits], spectra: npt.NDArray[np.complex128], tables: PairTables) -> Array:
+def _by_rows(slices: Any, terms: Any) -> Array:
+    """Return the sums over frequencies of (S, frequencies...) times (M, frequencies...), however flat: (S, M)."""
+    xp, last = namespace(slices), slices.shape[-1]
+    return host(contracted(*(xp.reshape(x, (x.shape[0], -1, last)) for x in (slices, terms))))
+
+
+def _works(deposits: Sequence[Deposits], spectra: Any, tables: PairTables, external: Sequence[ExternalTables]) -> Array:
     """Return sum_x V_k(x) . j(x) (S', M) by Parseval: no V at the nodes is needed. NaN rows where there is no flux."""
-    mesh, terms = tables.mesh, len(tables.energy)
-    lengths, d = padded_lengths(mesh), mesh.dimension
-    work = np.full((len(deposits), terms), np.nan)
+    mesh, terms, xp = tables.mesh, len(tables.energy_near), namespace(spectra)
+    lengths = padded_lengths(mesh)
+    work = np.full((len(deposits), terms + len(external)), np.nan)
     moved = [s for s, one in enumerate(deposits) if one.flux is not None]
     if not moved:
         return work
-    flux = np.stack([f for one in deposits if (f := one.flux) is not None]) * (mesh.spacing / deposits[0].flux_one)
-    target = scipy.fft.rfftn(flux, lengths, axes=range(2, 2 + d))
+    flux = scaled(xp.stack([f for one in deposits if (f := one.flux) is not None]), mesh.spacing / deposits[0].flux_one)
+    target = rfftn(flux, lengths)
     twice = np.full(target.shape[-1], 2.0)
     twice[0] = 1.0
     if lengths[-1] % 2 == 0:
         twice[-1] = 1.0
-    target *= twice / np.prod(lengths)
+    target *= like(twice / np.prod(lengths), target)
     # The operator `*` may or may not reuse a temporary, with its factors exchanged then: other last bits.
-    rows = np.multiply(spectra[moved].reshape(len(moved), 1, *target.shape[2:]), target.conj())
+    there = xp.take(spectra, like(np.array(moved), spectra), axis=0)[:, None, ...]
+    rows = xp.multiply(there, xp.conj(target))
     # Re(K c j*): a force is odd, so its spectrum K is imaginary and only the other factor's imaginary part counts.
-    flat = rows.imag.reshape(len(moved), -1) @ tables.force.imag.reshape(terms, -1).T
+    flat = _by_rows(xp.imag(rows), xp.imag(tables.force))
     n = np.array([float(deposits[s].particles) for s in moved])[:, None]
-    work[moved] = flat / n
+    work[moved, :terms] = flat / n
+    if external:
+        work[moved, terms:] = _drift_works([deposits[s] for s in moved], flux, external)
     return work
 
 
+def _drift_works(deposits: Sequence[Deposits], flux: Any, external: Sequence[ExternalTables]) -> Array:
+    """Return sum_x drift(x) . j(x) (S', columns) of slices with a flux: ``flux`` (S', d, nodes...) in length units."""
+    if not is_host(flux):
+        return _by_rows(flux, namespace(flux).stack([e.drift for e in external]))
+    return np.array([[_drift_work(one, e) for e in external] for one in deposits])
+
+
 def _drift_work(one: Deposits, external: ExternalTables) -> float:
-    if one.flux is None:
-        return float("nan")
+    assert one.flux is not None
     return float(np.vdot(external.drift, one.flux.astype(np.float64))) * one.mesh.spacing / one.flux_one
+
+
+def _sums(counts: Any, values: Any) -> Array:
+    """Return the sums over nodes of (S, nodes...) times (nodes...)."""
+    return host(namespace(counts).tensordot(counts, values, axes=values.ndim))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ipsdist.arrays.namespace import moved
 from ipsdist.model.deposits import neighbour_offsets
 from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.expression import Expression
@@ -47,6 +49,10 @@ class PairTables:
     laplacian_near: Array
     """(M, 1 + offsets), likewise."""
 
+    def on(self, array: Any) -> PairTables:
+        """Return these tables where ``array`` lies, moved there once; those near stay on the host."""
+        return moved(self, ("force", "energy", "laplacian"), array)
+
 
 @dataclass(frozen=True)
 class ExternalTables:
@@ -58,6 +64,10 @@ class ExternalTables:
     """(nodes...) V."""
     laplacian: Array
     """(nodes...) Lap V."""
+
+    def on(self, array: Any) -> ExternalTables:
+        """Return these tables where ``array`` lies, moved there once."""
+        return moved(self, ("drift", "value", "laplacian"), array)
 
 
 def pair_tables(dictionary: Dictionary | RadialBasis, mesh: Mesh) -> PairTables:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from ipsdist.arrays.namespace import batches, contracted, host, irfftn, is_host, like, moved, namespace, rfftn
 from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.errors import InputError
 from ipsdist.model.expression import Expression
@@ -57,24 +58,37 @@ class StrongForm:
             None if external is None else _gradient(external, grid),
         )
 
-    def products(self, density: Array, later: Array, duration: float) -> Array:
+    def on(self, array: Any) -> StrongForm:
+        """Return the form with its arrays where ``array`` lies, moved there once."""
+        return moved(self, ("spectra", "fields", "known"), array)
+
+    def products(self, density: Array, later: Array, duration: float | Array) -> Array:
         """Return A_n, b_n and c_n of one panel as one symmetric matrix (M + 1, M + 1): features F, then the target y.
 
-        ``density`` and ``later`` (points...) are the two slices, ``duration`` the time between them.
+        ``density`` and ``later`` (points...) are the two slices, ``duration`` the time between them. Densities may lie
+        on a device; then panels may lead, (P, points...) and (P,), and matrices (P, M + 1, M + 1) are returned.
         """
-        grid, spacing, terms = self.grid, self.grid.spacing, len(self.names)
-        first = terms - len(self.fields)
-        rows = np.empty((terms + 1, *(n - 1 for n in grid.cells)))
-        velocity = _convolve(self.spectra, density, grid)
-        rows[:first] = _divergence(density * velocity, spacing)
-        for row, field in zip(rows[first:-1], self.fields, strict=True):
-            row[:] = _divergence(density * field, spacing)
-        rows[-1] = _inside(later - density) / duration - 0.5 * self.diffusion * _laplacian(density, spacing)
+        d, xp, lead = len(self.grid.cells), namespace(density), density.shape[: -len(self.grid.cells)]
+        if is_host(density):
+            flat = self._rows(density, later, duration).reshape(len(self.names) + 1, -1)
+            # einsum adds in an order of its own that depends on the shape alone; BLAS may follow the number of threads.
+            return np.asarray(np.einsum("kx,lx->kl", flat, flat) * (duration * math.prod(self.grid.spacing)))
+        lengths = np.reshape(np.asarray(duration, dtype=np.float64), (*lead, *[1] * d))
+        rows = self.on(density)._rows(density, later, like(lengths, density))
+        flat = xp.reshape(rows, (*lead, len(self.names) + 1, -1, rows.shape[-1]))
+        return host(contracted(flat, flat)) * (lengths.reshape(*lead, 1, 1) * math.prod(self.grid.spacing))
+
+    def _rows(self, density: Array, later: Array, duration: Any) -> Any:
+        """Return the features and the target at the inner points (..., M + 1, points - 2...) of (..., points...)."""
+        xp, spacing, d = namespace(density), self.grid.spacing, len(self.grid.cells)
+        spread = _for_terms(density, d)
+        rows = [_divergence(spread * _convolve(self.spectra, density, self.grid), spacing)]
+        rows += [_divergence(spread * field, spacing) for field in self.fields]
+        target = _inside(later - density, d) / duration - 0.5 * self.diffusion * _laplacian(density, spacing)
+        target = xp.expand_dims(target, axis=-d - 1)
         if self.known is not None:
-            rows[-1] -= _divergence(density * self.known, spacing)
-        flat = rows.reshape(terms + 1, -1)
-        # einsum adds in an order of its own that depends on the shape alone; BLAS may follow the number of threads.
-        return np.asarray(np.einsum("kx,lx->kl", flat, flat) * (duration * math.prod(spacing)))
+            target = target - _divergence(spread * self.known, spacing)
+        return xp.concat([*rows, target], axis=-d - 1)
 
     def equations(self, products: Array) -> NormalEquations:
         """Return the equations of panels from their products (P, M + 1, M + 1)."""
@@ -108,6 +122,7 @@ def strong_equations(
 
     with second-order centred differences, so that sums over panels approximate integrals over space and time. Each
     panel reads its two slices alone, in arrays of one shape: blocks that share a slice give the same bits as the whole.
+    Densities may lie on a device: panels are assembled there, many at a time.
 
     Parameters
     ----------
@@ -121,8 +136,15 @@ def strong_equations(
     when = np.asarray(times, dtype=np.float64)
     form = StrongForm.of(grid, unknowns, diffusion, particles, external)
     _check(densities, when, grid)
-    durations = np.diff(when).tolist()
-    return form.equations(np.stack([form.products(densities[n], densities[n + 1], d) for n, d in enumerate(durations)]))
+    durations, panels = np.diff(when), len(when) - 1
+    if is_host(densities):
+        each = [form.products(densities[n], densities[n + 1], float(d)) for n, d in enumerate(durations)]
+        return form.equations(np.stack(each))
+    parts = [
+        form.products(densities[b.start : b.stop, ...], densities[b.start + 1 : b.stop + 1, ...], durations[b])
+        for b in batches(panels, 16 * max(1, form.spectra.size))
+    ]
+    return form.equations(np.concatenate(parts))
 
 
 def _check(densities: Array, times: Array, grid: Grid) -> None:
@@ -170,12 +192,17 @@ def _kernel_spectra(grid: Grid, dictionary: Dictionary) -> Spectrum:
     return np.asarray(scipy.fft.rfftn(circular, axes=range(2, circular.ndim)))
 
 
-def _convolve(spectra: Spectrum, density: Array, grid: Grid) -> Array:
-    """Return the velocities K_k * u at the grid points (M, d, points...)."""
-    lengths, d = _lengths(grid), density.ndim
-    product = spectra * scipy.fft.rfftn(density, lengths)
-    whole = np.asarray(scipy.fft.irfftn(product, lengths, axes=range(-d, 0)))
-    return np.asarray(whole[_last(slice(0, n + 1) for n in grid.cells)])
+def _convolve(spectra: Any, density: Any, grid: Grid) -> Any:
+    """Return the velocities K_k * u at the grid points (..., M, d, points...) of (..., points...)."""
+    lengths = _lengths(grid)
+    whole = irfftn(namespace(density).multiply(spectra, _for_terms(rfftn(density, lengths), len(lengths))), lengths)
+    return whole[_last(slice(0, n + 1) for n in grid.cells)]
+
+
+def _for_terms(values: Any, dimension: int) -> Any:
+    """Return (..., points...) as (..., 1, 1, points...), for all terms and directions."""
+    shape = values.shape
+    return namespace(values).reshape(values, (*shape[:-dimension], 1, 1, *shape[-dimension:]))
 
 
 def _last(slices: Iterable[slice]) -> tuple[Any, ...]:
@@ -183,33 +210,33 @@ def _last(slices: Iterable[slice]) -> tuple[Any, ...]:
     return (..., *slices)
 
 
-def _shifted(values: Array, dimension: int, axis: int, by: int) -> Array:
+def _shifted(values: Any, dimension: int, axis: int, by: int) -> Any:
     """Return the values of the last ``dimension`` axes at the inner points, moved ``by`` points along ``axis``."""
     index = [slice(1, -1)] * dimension
     size = values.shape[values.ndim - dimension + axis]
     index[axis] = slice(1 + by, size - 1 + by)
-    return np.asarray(values[_last(index)])
+    return values[_last(index)]
 
 
-def _inside(values: Array) -> Array:
-    return _shifted(values, values.ndim, 0, 0)
+def _inside(values: Any, dimension: int) -> Any:
+    return _shifted(values, dimension, 0, 0)
 
 
-def _divergence(flux: Array, spacing: tuple[float, ...]) -> Array:
+def _divergence(flux: Any, spacing: tuple[float, ...]) -> Any:
     """Return the centred divergence of (..., d, points...) at the inner points (..., points - 2...)."""
     d = len(spacing)
-    parts = np.moveaxis(flux, -d - 1, 0)
+    parts = [flux[(..., axis, *[slice(None)] * d)] for axis in range(d)]
     slopes = [
         (_shifted(f, d, axis, 1) - _shifted(f, d, axis, -1)) / (2.0 * h)
         for axis, (f, h) in enumerate(zip(parts, spacing, strict=True))
     ]
-    return np.asarray(sum(slopes))
+    return sum(slopes)
 
 
-def _laplacian(values: Array, spacing: tuple[float, ...]) -> Array:
+def _laplacian(values: Any, spacing: tuple[float, ...]) -> Any:
     d = len(spacing)
     curvatures = [
-        (_shifted(values, d, axis, 1) - 2.0 * _inside(values) + _shifted(values, d, axis, -1)) / h**2
+        (_shifted(values, d, axis, 1) - 2.0 * _inside(values, d) + _shifted(values, d, axis, -1)) / h**2
         for axis, h in enumerate(spacing)
     ]
-    return np.asarray(sum(curvatures))
+    return sum(curvatures)

@@ -1,0 +1,96 @@
+"""The kernels of numerics/device/cuda launched by hand on any grid: for _gpu_bits.py and _gpu_speed.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ipsdist.model.mesh import Mesh
+from ipsdist.numerics.device.cuda import text
+from ipsdist.numerics.particles.noise import NORMAL_TABLE
+
+NAMES = ("step", "move", "deposit", "flux", "squares", "draw_mixture", "draw_uniform")
+KINDS = {"float32": "float", "float64": "double"}
+_GUARD = 64
+"""Elements before and behind an array that no kernel may touch: a pool of memory hides small steps beyond an end."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Which noise: what `cloud.Noise` and the number of the step say."""
+
+    first: int
+    number: int
+    stream: int
+    low: int
+    high: int
+
+    def numba(self) -> tuple[np.uint64, ...]:
+        return tuple(np.uint64(w) for w in (self.first, self.number, self.stream, self.low, self.high))
+
+    def cuda(self) -> tuple[Any, ...]:
+        return np.uint64(self.first), *(np.uint32(w) for w in (self.number, self.stream, self.low, self.high))
+
+
+class Guarded:
+    """An array of the device between two guards."""
+
+    def __init__(self, device: Any, values: Any) -> None:
+        self._device = device
+        flat = np.ascontiguousarray(values).reshape(-1)
+        self._shape, self._size = np.shape(values), flat.size
+        whole = np.frombuffer(bytes([0x3C]) * (flat.nbytes + 2 * _GUARD * flat.itemsize), dtype=flat.dtype).copy()
+        self._guard = whole[:_GUARD].copy()
+        whole[_GUARD : _GUARD + flat.size] = flat
+        self._whole = device.array(whole)
+        self.array = self._whole[_GUARD : _GUARD + flat.size]
+
+    def host(self) -> Any:
+        """Return what is there now. Raises RuntimeError where a guard was touched."""
+        whole = self._device.to_host(self._whole)
+        for guard in (whole[:_GUARD], whole[_GUARD + self._size :]):
+            if guard.tobytes() != self._guard.tobytes():
+                raise RuntimeError("a kernel wrote beyond an array")
+        return whole[_GUARD : _GUARD + self._size].reshape(self._shape)
+
+
+class Kernels:
+    """The kernels for one dimension and kind of positions; ``nodes`` and ``field`` as particles.cu explains them."""
+
+    def __init__(self, device: Any, dimension: int, kind: str, nodes: bool = False, field: bool = False) -> None:
+        self.device, self.dimension, self.kind = device, dimension, np.dtype(kind)
+        self.nodes, self.field = nodes, field
+        source = text("particles", D=dimension, REAL=KINDS[kind], NODES=int(nodes), FIELD=int(field))
+        self._program = device.program(source, NAMES)
+        self.table = device.array(NORMAL_TABLE)
+
+    def shared(self, mesh: Mesh) -> int:
+        """Return the bytes of shared memory that a step takes."""
+        nodes = math.prod(mesh.shape)
+        each = 4 * self.nodes + self.dimension * self.kind.itemsize * self.field
+        return nodes * each
+
+    def fits(self, mesh: Mesh) -> bool:
+        return self.shared(mesh) <= self.device.shared_bytes
+
+    def launch(self, name: str, grid: tuple[int, int], arguments: Sequence[Any], shared: int = 0) -> None:
+        self._program[name](*grid, arguments, shared)
+
+    def step(
+        self, grid: tuple[int, int], x: Any, n: int, drift: Any, mesh: Mesh, dt: float, scale: float, words: Words,
+        count: Any, lost: Any,
+    ) -> None:  # fmt: skip
+        noise = np.float64(dt), np.float64(scale), self.table, *words.cuda()
+        arguments = [x, np.uint64(n), drift, *mesh_words(mesh), *noise, count, lost]
+        self.launch("step", grid, arguments, self.shared(mesh))
+
+
+def mesh_words(mesh: Mesh) -> list[Any]:
+    """Return lower, side (three each) and 1 / spacing as the kernels take them."""
+    rest = 3 - mesh.dimension
+    words: list[Any] = [np.int64(w) for w in (*mesh.lower, *[0] * rest, *mesh.shape, *[1] * rest)]
+    return [*words, np.float64(1.0 / mesh.spacing)]

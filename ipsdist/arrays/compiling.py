@@ -1,0 +1,70 @@
+"""CUDA text compiled without a GPU, to see that it can be and what it takes: registers, memory, spills."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ipsdist.arrays.device import NoDeviceError
+
+__all__ = ["OPTIONS", "Resources", "compile_text", "resources"]
+
+OPTIONS = ("-std=c++17", "--fmad=false")
+"""What all texts are compiled with. No contraction: bits are those of the host."""
+
+_ENTRY = re.compile(r"Compiling entry function '(\w+)'")
+_STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
+_REGISTERS = re.compile(r"Used (\d+) registers")
+_SHARED = re.compile(r"(\d+) bytes smem")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one kernel takes."""
+
+    registers: int
+    """Of a thread."""
+    stack: int
+    """Bytes of local memory of a thread, functions that it calls included."""
+    spills: int
+    """Bytes that are stored and loaded for want of registers."""
+    shared: int
+    """Bytes of static shared memory of a block."""
+
+
+def compile_text(text: str, architecture: str) -> tuple[bytes, str]:
+    """Return machine code and the log of the compiler for an architecture, as sm_90.
+
+    Raises NoDeviceError where CuPy or NVRTC is missing and RuntimeError, with the log, for text that is wrong.
+    """
+    try:
+        from cupy.cuda import nvrtc
+
+        nvrtc.getVersion()
+    except (ImportError, RuntimeError) as error:
+        raise NoDeviceError("CuPy or NVRTC is not installed") from error
+    program = nvrtc.createProgram(text, "text.cu", (), ())
+    try:
+        options = (f"--gpu-architecture={architecture}", *OPTIONS, "--ptxas-options=-v")
+        try:
+            nvrtc.compileProgram(program, options)
+        except nvrtc.NVRTCError as error:
+            raise RuntimeError(f"NVRTC refused the text for {architecture}:\n{nvrtc.getProgramLog(program)}") from error
+        return nvrtc.getCUBIN(program), nvrtc.getProgramLog(program)
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+def resources(log: str) -> dict[str, Resources]:
+    """Return what every kernel takes, by its name, from a log of :func:`compile_text`; ValueError for other logs."""
+    _, *parts = _ENTRY.split(log)
+    found = {}
+    for name, part in zip(parts[::2], parts[1::2], strict=True):
+        frames = [tuple(map(int, frame)) for frame in _STACK.findall(part)]
+        registers = _REGISTERS.search(part)
+        if registers is None or not frames:
+            raise ValueError(f"the log says nothing of {name}:\n{part}")
+        shared = _SHARED.search(part)
+        stack, spills = max(f[0] for f in frames), sum(f[1] + f[2] for f in frames)
+        found[name] = Resources(int(registers.group(1)), stack, spills, int(shared.group(1)) if shared else 0)
+    return found

@@ -1,0 +1,129 @@
+// The force mesh: cells and shares of positions, interpolated drifts, integer weights. Needs D and REAL.
+
+// Weights of a cell's corners are in units of 1 / COUNT_ONE = 2**-16, and sum to it.
+#define COUNT_BITS 16
+#define COUNT_ONE 65536u
+
+#define MESH i64 lower0, i64 lower1, i64 lower2, i64 side0, i64 side1, i64 side2, double inverse
+
+struct Mesh {
+    i64 lower[D];     // lattice index of the first node
+    i64 origin[D];    // what `floored` makes of the first node, as an integer
+    u32 last[D];      // number of cells
+    u32 stride[D];    // nodes from one to the next along an axis
+    u32 nodes;
+    double inverse;   // 1 / spacing, a power of two
+};
+
+DEVICE Mesh mesh_of(MESH) {
+    Mesh mesh;
+    const i64 lower[3] = {lower0, lower1, lower2}, side[3] = {side0, side1, side2};
+    mesh.nodes = 1;
+    #pragma unroll
+    for (int a = D - 1; a >= 0; --a) {
+        mesh.lower[a] = lower[a];
+        mesh.origin[a] = __double_as_longlong(FLOOR_ONE) + lower[a];
+        mesh.last[a] = (u32)side[a] - 1;
+        mesh.stride[a] = mesh.nodes;
+        mesh.nodes *= (u32)side[a];
+    }
+    mesh.inverse = inverse;
+    return mesh;
+}
+#define THE_MESH mesh_of(lower0, lower1, lower2, side0, side1, side2, inverse)
+
+// Lowest node of the cell of a position and its share of the upper node of each axis; false, and node 0, off the mesh.
+// Bits of doubles are in the order of the doubles, so one unsigned comparison of `floored` - origin is exact for every
+// position while the mesh lies within 2**50 cells of 0: what is below, beyond, huge, infinite or NaN gives more.
+DEVICE bool locate(const REAL* x, const Mesh& mesh, u32& node, double* share) {
+    bool inside = true;
+    u32 index = 0;
+    #pragma unroll
+    for (int a = 0; a < D; ++a) {
+        const double q = mul((double)x[a], mesh.inverse), low = floored(q);
+        const u64 cell = (u64)(__double_as_longlong(low) - mesh.origin[a]);
+        share[a] = sub(q, sub(low, FLOOR_ONE));
+        inside = inside && cell < mesh.last[a];
+        index += (u32)cell * mesh.stride[a];
+    }
+    node = inside ? index : 0;
+    return inside;
+}
+
+// --- gather: linear along the last axis first ----------------------------------------------------------------------
+
+// Drifts (d, nodes) in global memory.
+struct Spread {
+    const DRIFT* at;
+    u32 nodes;
+    DEVICE void corner(u32 node, DRIFT (&f)[D]) const {
+        #pragma unroll
+        for (int a = 0; a < D; ++a) f[a] = __ldg(at + (u64)a * nodes + node);
+    }
+};
+
+// Drifts (nodes, d) in shared memory: one load takes both numbers of the plane.
+struct Packed {
+    const DRIFT* at;
+    DEVICE void corner(u32 node, DRIFT (&f)[D]) const {
+        #if D == 2
+        struct alignas(2 * sizeof(DRIFT)) Pair { DRIFT f0, f1; };
+        const Pair pair = reinterpret_cast<const Pair*>(at)[node];
+        f[0] = pair.f0; f[1] = pair.f1;
+        #else
+        #pragma unroll
+        for (int a = 0; a < D; ++a) f[a] = at[D * node + a];
+        #endif
+    }
+};
+
+// Corners along `axis` and all later ones, from a node on. The difference is in the type of the drift, as in Numba.
+template <int AXIS, class Field> struct Linear {
+    static DEVICE void at(const Field& field, const Mesh& mesh, u32 node, const double* share, double (&out)[D]) {
+        double far[D];
+        Linear<AXIS + 1, Field>::at(field, mesh, node, share, out);
+        Linear<AXIS + 1, Field>::at(field, mesh, node + mesh.stride[AXIS], share, far);
+        #pragma unroll
+        for (int a = 0; a < D; ++a) out[a] = add(out[a], mul(share[AXIS], sub(far[a], out[a])));
+    }
+};
+template <class Field> struct Linear<D - 1, Field> {
+    static DEVICE void at(const Field& field, const Mesh&, u32 node, const double* share, double (&out)[D]) {
+        DRIFT near[D], far[D];
+        field.corner(node, near);
+        field.corner(node + 1, far);
+        #pragma unroll
+        for (int a = 0; a < D; ++a) out[a] = add((double)near[a], mul(share[D - 1], (double)sub(far[a], near[a])));
+    }
+};
+
+// --- weights -------------------------------------------------------------------------------------------------------
+
+// A share in units of 1 / COUNT_ONE, half up: from 0 to COUNT_ONE.
+DEVICE u32 quantised(double share) { return whole(add(mul(share, (double)COUNT_ONE), 0.5)); }
+
+// The part of a weight that goes to the upper node, half up. weight * upper <= 2**32 - 2**16 where it is below 2**16.
+DEVICE u32 split(u32 weight, u32 upper) { return (u32)(((u64)weight * upper + COUNT_ONE / 2) >> COUNT_BITS); }
+
+// Weights of the corners of a cell in the order of deposit.py: bit a of a corner is set for the upper node of axis a.
+DEVICE void corner_weights(const u32 (&upper)[D], u32 (&weight)[1 << D]) {
+    weight[0] = COUNT_ONE;
+    #pragma unroll
+    for (int a = 0; a < D; ++a) {
+        #pragma unroll
+        for (int c = 0; c < 1 << a; ++c) {
+            // The first axis splits one whole particle.
+            const u32 part = a ? split(weight[c], upper[a]) : upper[0];
+            weight[c + (1 << a)] = part;
+            weight[c] -= part;
+        }
+    }
+}
+
+// Nodes from the lowest one of a cell to a corner.
+DEVICE u32 corner_step(int corner, const Mesh& mesh) {
+    u32 step = 0;
+    #pragma unroll
+    for (int a = 0; a < D; ++a) if (corner >> a & 1) step += mesh.stride[a];
+    return step;
+}

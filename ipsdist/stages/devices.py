@@ -1,0 +1,213 @@
+"""The GPU of the process that steps: whether it is used, and how the particles of a part lie on it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from ipsdist import arrays
+from ipsdist.arrays import Device, DeviceMemoryError, NoDeviceError
+from ipsdist.config import RunConfig
+from ipsdist.model.errors import RunError
+from ipsdist.model.setup import Setup
+from ipsdist.numerics.particles.stepping import LANES
+from ipsdist.stages.base import Payload
+from ipsdist.stages.blocks import expected_nodes, slice_bytes
+from ipsdist.stages.gang_size import member_bytes
+from ipsdist.stages.initial import chunk_of, precision_of
+from ipsdist.stages.parts import parts_of
+from ipsdist.storage import Store
+
+__all__ = [
+    "DEVICE_FORCES", "Card", "DevicePlan", "card_here", "device_memory", "device_of", "device_plan", "fits",
+    "host_bytes", "largest_chunk", "name_devices", "stepped_on", "uses_device",
+]  # fmt: skip
+
+DEVICE_FORCES = ("auto", "mesh")
+"""Values of force.method that a GPU steps by; the others stay on the CPU."""
+_MARGIN = 0.05
+"""Share of the free memory of a device that is left alone: what a pool rounds up, and what others take."""
+_PIECE_BYTES = 2**26
+"""Positions of a piece where nobody asks for another: it takes a millisecond to be copied, far more than a launch."""
+_BUFFERS = 2
+"""Pieces on a device through which the particles of one cloud pass: before a move, and after it."""
+_ROUNDED = 512
+"""A pool hands out multiples of so many bytes."""
+_SMALL = 2**16
+"""The table of the normals, sums, and what else does not grow."""
+_GROWN = 2
+"""The force mesh grows with the particles; by the box of the densities it is at most so much longer on each axis."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU as its process found it: small, and told without a GPU."""
+
+    name: str
+    free: int
+    """Bytes of its memory that were free."""
+
+
+@dataclass(frozen=True)
+class DevicePlan:
+    """How the particles of a part lie on a device."""
+
+    resident: bool
+    """All of them lie there, with the copies that labels take; else on the host, and pass through it in pieces."""
+    chunk: int
+    """Particles that come from the host at a time, a multiple of 4."""
+    bytes: int
+    """Upper bound of the memory that they take on the device."""
+
+    def suits(self, free: int) -> bool:
+        """Tell whether a device with so many free bytes has room for it."""
+        return self.bytes <= _usable(free)
+
+
+def uses_device(config: RunConfig) -> bool:
+    """Tell whether the particles of a run are stepped on a GPU where there is one."""
+    stepped = config.data.source == "simulate" and config.force.method in DEVICE_FORCES
+    return stepped and config.run.device != "cpu"
+
+
+def device_of(config: RunConfig) -> Device | None:
+    """Return the GPU on which this process steps the particles; None for its CPU.
+
+    It is the first one that the process sees, so ``CUDA_VISIBLE_DEVICES`` chooses. Raises RunError where ``run.device``
+    is gpu and there is none.
+    """
+    if not uses_device(config):
+        return None
+    try:
+        return _first()
+    except NoDeviceError as error:
+        if config.run.device == "auto":
+            return None
+        text = f'run.device is "gpu", but where the particles are stepped {error}'
+        raise RunError(f'{text}; give the command again with run.device = "auto"') from None
+
+
+def card_here() -> Card | str:
+    """Return the GPU that this process would step on, or why there is none. Importable: workers are asked."""
+    try:
+        device = _first()
+    except NoDeviceError as error:
+        return str(error)
+    return Card(device.name, device.free_bytes())
+
+
+def device_plan(free: int, config: RunConfig, setup: Setup, members: int) -> DevicePlan:
+    """Return how the part of one of ``members`` lies on a device with ``free`` bytes: resident if it can.
+
+    Where not even pieces fit, the plan says what they would take (`DevicePlan.suits`).
+    """
+    width, fixed = _width(config, setup), _mesh_bytes(setup)
+    rows = min(parts_of(config, setup, members).rows, setup.particles)
+    chunk = _chunk(config, width, rows)
+    plan = DevicePlan(True, chunk, _clouds(setup) * _rounded(rows * width) + fixed)
+    if plan.suits(free):
+        return plan
+    if config.run.chunk == "auto":
+        chunk = min(chunk, max(LANES, largest_chunk(free, config, setup)))
+    return DevicePlan(False, chunk, _BUFFERS * _clouds(setup) * _rounded(chunk * width) + fixed)
+
+
+def largest_chunk(free: int, config: RunConfig, setup: Setup) -> int:
+    """Return the largest ``run.chunk`` whose pieces pass through a device with ``free`` bytes; 0 for none."""
+    room = max(0, int(_usable(free)) - _mesh_bytes(setup)) // (_BUFFERS * _clouds(setup)) // _ROUNDED * _ROUNDED
+    return room // _width(config, setup) // LANES * LANES
+
+
+def fits(device: Device, config: RunConfig, setup: Setup, members: int) -> DevicePlan:
+    """Return how the part of one of ``members`` lies on a device, by what is free there now.
+
+    Raises RunError, with both numbers and the chunk that would fit, where it does not.
+    """
+    free = device.free_bytes()
+    plan = device_plan(free, config, setup, members)
+    if plan.suits(free):
+        return plan
+    what = f"{_size(plan.bytes)} are needed on {device.name} to step the particles, and {_size(free)} are free"
+    raise RunError(f"{what}; {_remedy(free, config, setup)}")
+
+
+@contextlib.contextmanager
+def device_memory(device: Device | None, config: RunConfig, setup: Setup) -> Iterator[None]:
+    """Say in one line, a RunError, that the memory of a device was used up: both numbers, and what would fit."""
+    try:
+        yield
+    except DeviceMemoryError as error:
+        name = "the GPU" if device is None else device.name
+        what = f"{name} has {_size(error.free)} free, and {_size(error.wanted)} more were asked for"
+        again = "another process may use it: the same command goes on with what is free then"
+        raise RunError(f"{what}; {again}, or {_remedy(error.free, config, setup)}") from error
+
+
+def host_bytes(config: RunConfig, setup: Setup, members: int, plan: DevicePlan) -> int:
+    """Return an upper bound of what the arrays of a member take in the memory of its process, with this plan."""
+    whole = member_bytes(config, setup, members)
+    if not plan.resident:
+        return whole
+    rows = min(parts_of(config, setup, members).rows, setup.particles)
+    # A piece at a time comes from the host, drawn in float64 and rounded.
+    piece = min(rows, plan.chunk) * (8 * setup.dimension + _width(config, setup))
+    return whole - _clouds(setup) * rows * _width(config, setup) + piece
+
+
+def name_devices(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> Payload:
+    """Finish the particles: what stepped them, by the ``devices`` of the payloads; "cpu" where they have none."""
+    return {"devices": sorted({name for payload in payloads for name in payload.get("devices", ["cpu"])}) or ["cpu"]}
+
+
+def stepped_on(store: Store) -> str | None:
+    """Return what stepped the particles of a store, cpu or names of GPUs; None while they are not done."""
+    record = store.record("particles/done")
+    return None if record is None else ", ".join(record.get("devices", ["cpu"]))
+
+
+@cache
+def _first() -> Device:
+    """Return the device of this process, always the same one: it keeps its memory and what it has compiled."""
+    return arrays.find_device()
+
+
+def _usable(free: int) -> float:
+    return (1.0 - _MARGIN) * free
+
+
+def _width(config: RunConfig, setup: Setup) -> int:
+    return precision_of(config).itemsize * setup.dimension
+
+
+def _chunk(config: RunConfig, width: int, rows: int) -> int:
+    most = max(LANES, rows + -rows % LANES)
+    wanted = _PIECE_BYTES // width // LANES * LANES if config.run.chunk == "auto" else chunk_of(config)
+    return min(most, wanted)
+
+
+def _clouds(setup: Setup) -> int:
+    """Return how many positions of a particle are held: with labels, at the last slice and at the one before too."""
+    return 3 if setup.labelled else 1
+
+
+def _rounded(count: int) -> int:
+    return count + -count % _ROUNDED
+
+
+def _mesh_bytes(setup: Setup) -> int:
+    """Return what a step and the deposits of a slice take on a device: drift, counts and their zeros; count to flux."""
+    step = 8 * (setup.dimension + 2) * expected_nodes(setup)
+    return _SMALL + int(_GROWN**setup.dimension) * (step + slice_bytes(setup))
+
+
+def _remedy(free: int, config: RunConfig, setup: Setup) -> str:
+    chunk = largest_chunk(free, config, setup)
+    if chunk and (config.run.chunk == "auto" or chunk < chunk_of(config)):
+        return f"run.chunk = {chunk} would fit"
+    return 'run.device = "cpu" needs none'
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.3g} GB"

@@ -1,0 +1,142 @@
+"""The CUDA text of deposits, flux, squares, extents and losses against Numba and NumPy, bit for bit."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ipsdist.model.deposits import neighbour_offsets
+from ipsdist.model.mesh import Mesh
+from ipsdist.numerics.densities.deposit import deposit, moves_of, squares_of
+from tests.host_device import COMPILER
+from tests.numerics.device.cuda_launches import DTYPES, Particles, mesh_arguments
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ to compile CUDA text for the host")
+cases = pytest.mark.parametrize(("dimension", "real"), [(d, real) for d in (1, 2, 3) for real in DTYPES])
+
+
+def cloud(dimension, real, particles=503, spacing=0.25):
+    """Positions on both sides of 0, some on nodes and next to 0, and a mesh around them."""
+    rng = np.random.default_rng(dimension)
+    x = rng.normal(0.02, 0.3, (particles, dimension))
+    x[::7] = np.round(x[::7] / spacing) * spacing
+    x[1::9] *= 1e-14
+    x = x.astype(DTYPES[real])
+    return x, Mesh.around(x.min(0), x.max(0), spacing)
+
+
+def deposited(kernels, x, mesh):
+    """Count, products and number off the mesh."""
+    nodes = math.prod(mesh.shape)
+    count, lost = np.zeros(nodes, np.uint64), np.zeros(1, np.uint64)
+    products = np.zeros((len(neighbour_offsets(mesh.dimension)), nodes), np.int64)
+    kernels.launch("deposit", x, np.uint64(len(x)), *mesh_arguments(mesh), count, products, lost)
+    return count.reshape(mesh.shape), products.reshape(-1, *mesh.shape), int(lost[0])
+
+
+@cases
+@pytest.mark.parametrize("threads", [1, 3])
+def test_deposits(dimension, real, threads):
+    """Count and products are Numba's integers for any number of particles; who is off the mesh is only counted."""
+    kernels = Particles(dimension, real, threads=threads)
+    x, mesh = cloud(dimension, real)
+    for particles in (1, 2, 503):
+        expected = deposit(x[:particles], mesh)
+        count, products, lost = deposited(kernels, x[:particles].copy(), mesh)
+        assert lost == 0
+        assert np.array_equal(count, expected.count)
+        assert np.array_equal(products, expected.products)
+    bad = x.copy()
+    bad[[0, 100, 502], -1] = np.nan, np.inf, -1e30
+    count, products, lost = deposited(kernels, bad, mesh)
+    expected = deposit(np.delete(x, [0, 100, 502], axis=0), mesh)
+    assert lost == 3
+    assert np.array_equal(count, expected.count)
+    assert np.array_equal(products, expected.products)
+
+
+@cases
+def test_flux_and_squares(dimension, real):
+    """Flux in any unit, squares and reach are Numba's, and so are the squares without a mesh."""
+    x, mesh = cloud(dimension, real)
+    after = (x + np.random.default_rng(9).normal(0, 2, x.shape)).astype(x.dtype)
+    kernels = Particles(dimension, real, threads=2)
+    for unit in (2**20, 2**11):
+        expected, squares, reach = moves_of(x, after, mesh, unit)
+        flux, sums = np.zeros((dimension, math.prod(mesh.shape)), np.int64), np.zeros(2, np.int64)
+        ends = np.zeros(1, np.uint64), np.zeros(1, np.uint64)
+        place = mesh_arguments(mesh)
+        kernels.launch("flux", x, after, np.uint64(len(x)), *place, np.float64(unit), flux, sums, *ends)
+        assert np.array_equal(flux.reshape(expected.shape), expected)
+        assert np.array_equal(sums, squares)
+        assert ends[0].view(np.float64)[0] == reach
+        assert ends[1][0] == 0
+    sums[:] = ends[0][:] = 0
+    kernels.launch("squares", x, after, np.uint64(len(x)), np.float64(1 / mesh.spacing), sums, ends[0])
+    expected, reach = squares_of(x, after, mesh)
+    assert np.array_equal(sums, expected)
+    assert ends[0].view(np.float64)[0] == reach
+
+
+def test_flux_overflows_without_harm():
+    """Sums wrap around modulo 2**64; the reach tells, also where a displacement is not finite."""
+    mesh = Mesh(1.0, (-2,), (6,))
+    x, after = np.full((40, 1), 0.5), np.full((40, 1), 2.0**29)
+    kernels = Particles(1, "double")
+
+    def fluxed(after):
+        flux, sums, ends = np.zeros((1, 6), np.int64), np.zeros(2, np.int64), np.zeros((2, 1), np.uint64)
+        reach, lost = ends[0].copy(), ends[1].copy()
+        place = mesh_arguments(mesh)
+        kernels.launch("flux", x, after, np.uint64(40), *place, np.float64(2**20), flux, sums, reach, lost)
+        return flux, reach.view(np.float64)[0]
+
+    flux, reach = fluxed(after)
+    assert np.array_equal(flux.reshape(-1), moves_of(x, after, mesh, 2**20)[0].reshape(-1))
+    assert reach == 2.0**29 - 0.5
+    after[7] = np.nan
+    assert np.isnan(fluxed(after)[1])
+
+
+def extent(kernels, x):
+    """Keys and number of broken particles, from the keys of nothing."""
+    d = x.shape[1]
+    keys, broken = np.zeros(2 * d, np.uint64), np.zeros(1, np.uint64)
+    keys[:d] = np.iinfo(np.uint64).max
+    kernels.launch("extent", x, np.uint64(len(x)), keys, broken)
+    sign = np.uint64(2**63)
+    bits = np.where(keys & sign, keys ^ sign, ~keys).view(np.float64)
+    return bits[:d], bits[d:], int(broken[0])
+
+
+@cases
+def test_extent(dimension, real):
+    """Lowest and highest corner are those of the finite particles; the others are counted once each."""
+    x, _ = cloud(dimension, real)
+    kernels = Particles(dimension, real, threads=2)
+    for some in (x, x[:1], np.abs(x) + 1, -np.abs(x) - 1):
+        lowest, highest, broken = extent(kernels, some.copy())
+        assert np.array_equal(lowest, some.min(0))
+        assert np.array_equal(highest, some.max(0))
+        assert broken == 0
+    bad = x * 3
+    bad[0], bad[7, -1], bad[502, 0] = np.inf, np.nan, -np.inf
+    rest = np.delete(bad, [0, 7, 502], axis=0)
+    lowest, highest, broken = extent(kernels, bad)
+    assert np.array_equal(lowest, rest.min(0))
+    assert np.array_equal(highest, rest.max(0))
+    assert broken == 3
+
+
+@cases
+def test_off(dimension, real):
+    """Who is off the mesh: below, on the upper end, beyond, infinite or no number."""
+    x, mesh = cloud(dimension, real)
+    upper = np.array(mesh.lower) + np.array(mesh.shape) - 1
+    ends = upper[-1] * mesh.spacing, mesh.lower[-1] * mesh.spacing
+    outside = [ends[0], np.nextafter(x.dtype.type(ends[1]), x.dtype.type(-99)), 1e30, -1e30, np.inf, -np.inf, np.nan]
+    x[20:27, -1] = outside
+    x[30, -1], x[31, -1] = ends[1], np.nextafter(x.dtype.type(ends[0]), x.dtype.type(0))
+    number = np.zeros(1, np.uint64)
+    Particles(dimension, real).launch("off", x, np.uint64(len(x)), *mesh_arguments(mesh), number)
+    assert number[0] == 7
