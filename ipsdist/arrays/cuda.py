@@ -62,6 +62,20 @@ class CudaDevice:
         """Largest dynamic shared memory of a block of a kernel without static shared memory."""
         return int(self._attributes["MaxSharedMemoryPerBlockOptin"])
 
+    @property
+    def computes(self) -> bool:
+        """CuPy computes."""
+        return True
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Let CuPy take the memory of new arrays from the pool of this device. Raises DeviceMemoryError."""
+        with self._current(), self._cupy.cuda.using_allocator(self._pool.malloc):
+            try:
+                yield
+            except self._cupy.cuda.memory.OutOfMemoryError as error:
+                raise DeviceMemoryError(getattr(error, "_size", 0), self.free_bytes()) from error
+
     def free_bytes(self) -> int:
         """Return the bytes that are free on the GPU, and in the pool of this device."""
         with self._current():

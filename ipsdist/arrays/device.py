@@ -7,6 +7,7 @@ speed is tested without a GPU.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,6 +78,18 @@ class Device(Protocol):
     @property
     def shared_bytes(self) -> int:
         """Largest dynamic shared memory of a block, in bytes."""
+        ...
+
+    @property
+    def computes(self) -> bool:
+        """Whether its arrays are computed with as those of NumPy are (`namespace`), and not by kernels alone."""
+        ...
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Return a block inside which computations leave their arrays on this device, in the same memory as others.
+
+        It raises DeviceMemoryError when that is used up.
+        """
         ...
 
     def free_bytes(self) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +80,11 @@ class Deposits:
             flux=self.flux + other.flux if moved else None,  # type: ignore[operator]
             squared_move=self.squared_move + other.squared_move if moved else None,  # type: ignore[operator]
         )
+
+    def moved(self, to: Callable[[npt.NDArray[Any]], Any]) -> Deposits:
+        """Return the same deposits with their arrays as ``to`` returns them: on a device, for who computes there."""
+        flux = None if self.flux is None else to(self.flux)
+        return replace(self, count=to(self.count), products=to(self.products), flux=flux)
 
     def on(self, mesh: Mesh) -> Deposits:
         """Return the same deposits on a mesh of the same spacing that contains this one."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
+
+from numpy.typing import NDArray
 
 from ipsdist import arrays
 from ipsdist.arrays import Device, DeviceMemoryError, NoDeviceError
@@ -21,8 +24,8 @@ from ipsdist.stages.parts import parts_of
 from ipsdist.storage import Store
 
 __all__ = [
-    "DEVICE_FORCES", "Card", "DevicePlan", "card_here", "device_memory", "device_of", "device_plan", "fits",
-    "host_bytes", "largest_chunk", "name_devices", "stepped_on", "uses_device",
+    "DEVICE_FORCES", "Card", "DevicePlan", "card_here", "computes_on_card", "computing", "device_memory", "device_of",
+    "device_plan", "fits", "has_card", "host_bytes", "largest_chunk", "name_devices", "stepped_on", "uses_device",
 ]  # fmt: skip
 
 DEVICE_FORCES = ("auto", "mesh")
@@ -80,13 +83,42 @@ def device_of(config: RunConfig) -> Device | None:
     """
     if not uses_device(config):
         return None
+    if config.run.device == "gpu":
+        return _device()
+    try:
+        return _first()
+    except NoDeviceError:
+        return None
+
+
+def _device() -> Device:
     try:
         return _first()
     except NoDeviceError as error:
-        if config.run.device == "auto":
-            return None
         text = f'run.device is "gpu", but where the particles are stepped {error}'
         raise RunError(f'{text}; give the command again with run.device = "auto"') from None
+
+
+def computes_on_card(config: RunConfig) -> bool:
+    """Tell whether equations are computed on a GPU: only where it was asked for by name, for it rounds differently."""
+    return config.run.device == "gpu" and config.fit.sums != "direct" and config.fit.assembly != "drawn"
+
+
+@contextlib.contextmanager
+def computing(config: RunConfig, setup: Setup) -> Iterator[Callable[[NDArray[Any]], Any] | None]:
+    """Yield what brings an array to where equations are computed; None where that is the host.
+
+    Raises RunError as `device_of` and `device_memory` do.
+    """
+    device = _device() if computes_on_card(config) else None
+    if device is None or not device.computes:
+        yield None
+        return
+    try:
+        with device_memory(device, config, setup), device.computing():
+            yield device.array
+    finally:
+        device.release()
 
 
 def card_here() -> Card | str:
@@ -96,6 +128,11 @@ def card_here() -> Card | str:
     except NoDeviceError as error:
         return str(error)
     return Card(device.name, device.free_bytes())
+
+
+def has_card(config: RunConfig) -> bool:
+    """Tell whether the particles are stepped on a GPU, as far as this process knows: workers are like it."""
+    return uses_device(config) and (config.run.device == "gpu" or isinstance(card_here(), Card))
 
 
 def device_plan(free: int, config: RunConfig, setup: Setup, members: int) -> DevicePlan:

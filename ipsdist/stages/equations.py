@@ -8,17 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from ipsdist.arrays.namespace import is_host
 from ipsdist.config import RunConfig
+from ipsdist.model.deposits import Deposits
 from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.setup import Setup
 from ipsdist.numerics.equations.forms.strong import strong_equations
 from ipsdist.numerics.equations.pairings import Pairings, pair_slice, stack
-from ipsdist.numerics.equations.tables import PairTables, pair_tables
+from ipsdist.numerics.equations.radial import pair_slices
+from ipsdist.numerics.equations.tables import ExternalTables, PairTables, pair_tables
 from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, no_answer, setup_of
 from ipsdist.stages.blocks import Block, expected_nodes, load_block, slice_blocks, slice_bytes
 from ipsdist.stages.breaks import hat_count, make_hats, pair_hats, seeks_breaks
+from ipsdist.stages.devices import computes_on_card, computing
 from ipsdist.stages.outside import make_tests, outside_tables
 from ipsdist.stages.radial import has_radial, make_basis, pair_block
 from ipsdist.stages.tracks import sums_directly
@@ -106,20 +110,31 @@ def _pair_block(store: Store, task: Task, tick: Tick) -> None:
     if sums_directly(config, setup):
         pair_block(store, config, replica, block, ())
         return
-    dictionary, slices = config.assembled(), load_block(store, replica, block)
-    parts: list[Pairings] = []
-    for deposits in slices:
-        mesh = deposits.mesh
-        parts.append(pair_slice(deposits, _tables(dictionary, mesh), outside_tables(store, config, mesh)))
-        tick(len(parts))
-    if has_radial(config, setup):
-        pair_block(store, config, replica, block, slices)
-    if seeks_breaks(config):
-        pair_hats(store, config, replica, block, slices)
-    whole = stack(parts)
+    slices = load_block(store, replica, block)
+    with computing(config, setup) as moved:
+        if moved is not None:
+            slices = [one.moved(moved) for one in slices]
+        mesh = slices[0].mesh
+        whole = _paired(slices, _tables(config.assembled(), mesh), outside_tables(store, config, mesh), tick)
+        if has_radial(config, setup):
+            pair_block(store, config, replica, block, slices)
+        if seeks_breaks(config):
+            pair_hats(store, config, replica, block, slices)
+        del slices
     dims = {"gram": ("slice", "term", "other_term")}
     for name in _PARTS:
         store.write(f"{_group(replica, block)}/{name}", getattr(whole, name), dims=dims.get(name, ("slice", "term")))
+
+
+def _paired(slices: Sequence[Deposits], tables: PairTables, external: Sequence[ExternalTables], tick: Tick) -> Pairings:
+    """Return the pairings of slices on one mesh: one after the other on the host, all at once on a device."""
+    if not is_host(slices[0].count):
+        return pair_slices(slices, tables, external)
+    parts: list[Pairings] = []
+    for deposits in slices:
+        parts.append(pair_slice(deposits, tables, external))
+        tick(len(parts))
+    return stack(parts)
 
 
 @lru_cache(maxsize=2)
@@ -136,15 +151,17 @@ def _strong_block(store: Store, task: Task) -> None:
     config, setup, number = task.config, setup_of(store), task.index[1]
     block = slice_blocks(setup.slices, setup.dimension)[number]
     slices = _joined(config, setup, block)
-    equations = strong_equations(
-        store.read("densities/density", slice(slices[0], slices[-1] + 1))[:: slices.step],
-        setup.slice_times[slices.start : slices.stop : slices.step],
-        setup.grid,
-        config.unknowns(),
-        float(config.system.diffusion or 0.0),
-        particles=setup.particles * setup.replicas,
-        external=config.known(),
-    )
+    densities = store.read("densities/density", slice(slices[0], slices[-1] + 1))[:: slices.step]
+    with computing(config, setup) as moved:
+        equations = strong_equations(
+            densities if moved is None else moved(np.ascontiguousarray(densities)),
+            setup.slice_times[slices.start : slices.stop : slices.step],
+            setup.grid,
+            config.unknowns(),
+            float(config.system.diffusion or 0.0),
+            particles=setup.particles * setup.replicas,
+            external=config.known(),
+        )
     write_equations(store, _group(0, block), equations)
 
 
@@ -190,6 +207,8 @@ def _keys(config: RunConfig) -> Mapping[str, Any]:
     dictionary = {**config.values("dictionary")["dictionary"], "assembled": None, "terms": list(terms.names)}
     known = None if config.known() is None else config.system.potential
     keys: dict[str, Any] = {"dictionary": dictionary, "potential": known}
+    if computes_on_card(config):
+        keys["device"] = "gpu"
     if config.form == "strong":
         drawn = {"assembly": "drawn"} if config.fit.assembly == "drawn" else {}
         thinned = {"every": config.fit.every} if config.fit.every > 1 else {}

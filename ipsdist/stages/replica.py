@@ -16,6 +16,7 @@ from ipsdist.runtime.epochs import Epoch
 from ipsdist.runtime.gang.pace import Pace
 from ipsdist.stages.base import Payload, Task, Tick, check_owner, committed, setup_of
 from ipsdist.stages.blocks import slice_blocks
+from ipsdist.stages.devices import has_card
 from ipsdist.stages.initial import precision_of
 from ipsdist.stages.member import POSITIONS, Reached, Share, step_epoch
 from ipsdist.stages.observed import EARLIER, LAST
@@ -30,6 +31,10 @@ _FIRST_SECONDS = 1.0
 """Length of an epoch before anything is measured, at the nominal pace."""
 _PACE = {1: 1.5e8, 2: 5e7, 3: 1.5e7}
 """Particle-steps a second of one member, nominally."""
+_CARD_PACE = {1: 2e11, 2: 1e11, 3: 1e10}
+"""Those of one member with a GPU."""
+_STORE_PACE = 1e9
+"""Bytes a second of a checkpoint, nominally."""
 _STEP_SECONDS = 2e-4
 _SHORTEST = 0.4
 """Part of the wished length below which an epoch is not cut: the first one also drew its particles."""
@@ -150,9 +155,15 @@ class ReplicaJob:
             self._old.discard(group)
 
     def _nominal(self, members: int) -> float:
-        n = self._setup.particles
-        a_step = n / members / _PACE[self._setup.dimension] + _STEP_SECONDS
-        return n * max(1.0, min(_FIRST_SECONDS, self._seconds) / a_step)
+        """Return the particle-steps of an epoch before anything is measured."""
+        n, d = self._setup.particles, self._setup.dimension
+        pace, seconds = _PACE, min(_FIRST_SECONDS, self._seconds)
+        if has_card(self._config):
+            # So fast that a checkpoint may cost more than all steps.
+            kept = n * d * precision_of(self._config).itemsize * (3 if self._setup.labelled else 1)
+            pace = _CARD_PACE
+            seconds = min(_LONGEST * self._seconds, max(seconds, (1.0 / _SAVING - 1.0) * kept / _STORE_PACE))
+        return n * max(1.0, seconds / (n / members / pace[d] + _STEP_SECONDS))
 
     def _least_steps(self, members: int) -> int:
         """Return the steps that an epoch should have by what the last ones took, whatever the driver believes."""

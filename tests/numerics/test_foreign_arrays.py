@@ -58,7 +58,7 @@ def walk(dimension, slices=5, particles=150):
     rng = np.random.default_rng(dimension)
     x = [0.5 * rng.normal(size=(particles, dimension))]
     for _ in range(slices - 1):
-        x.append(0.95 * x[-1] + 0.05 * rng.normal(size=x[-1].shape))
+        x.append(0.95 * x[-1] + 0.2 + 0.05 * rng.normal(size=x[-1].shape))
     mesh = Mesh.around(np.min(x, axis=(0, 1)) - 0.4, np.max(x, axis=(0, 1)) + 0.3, SPACINGS[dimension])
     found = [replace(deposit(p[s:], mesh), worth=0.5) for s, p in enumerate(x)]
     for s, (a, b) in enumerate(pairwise(x)):

@@ -16,7 +16,8 @@ from ipsdist.numerics.equations.tables import ExternalTables, PairTables
 __all__ = ["make_grams"]
 
 Array = npt.NDArray[np.float64]
-Box = tuple[slice, ...]
+Box = tuple[Any, ...]
+"""An index into (..., nodes...)."""
 
 
 def make_grams(
@@ -46,7 +47,7 @@ def make_grams(
 
 def _box(weights: npt.NDArray[Any]) -> Box:
     """Return the part of the mesh that holds particles; only there they count."""
-    return tuple(slice(int(nodes.min()), int(nodes.max()) + 1) for nodes in np.nonzero(weights))
+    return (..., *(slice(int(nodes.min()), int(nodes.max()) + 1) for nodes in np.nonzero(weights)))
 
 
 def _gram(
@@ -57,12 +58,12 @@ def _gram(
     Slices may lead on a device: then ``products`` are (..., offsets, nodes...), ``particles`` (..., 1, 1, 1...).
     """
     xp, d = namespace(weights), tables.mesh.dimension
-    velocity = convolve(tables.force, weights, tables.mesh)[(..., *box)] / -particles
+    velocity = convolve(tables.force, weights, tables.mesh)[box] / -particles
     if external:
-        drift = xp.stack([e.drift[(..., *box)] for e in external])
+        drift = xp.stack([e.drift[box] for e in external])
         velocity = xp.concat([velocity, xp.broadcast_to(drift, (*weights.shape[:-d], *drift.shape))], axis=-d - 2)
     summed = _summed_jumps if is_host(velocity) else _summed_halves
-    weighted = summed(velocity, weights[(..., *box)], products[(..., *box)])
+    weighted = summed(velocity, weights[box], products[box])
     flat = (*velocity.shape[: -d - 1], -1, velocity.shape[-1])
     gram = contracted(xp.reshape(weighted, flat), xp.reshape(velocity, flat))
     return 0.5 * (gram + xp.matrix_transpose(gram))
@@ -103,7 +104,7 @@ def _for_columns(values: Any, dimension: int) -> Any:
     return namespace(values).reshape(values, (*shape[:-dimension], 1, 1, *shape[-dimension:]))
 
 
-def _ends(offset: tuple[int, ...], shape: tuple[int, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+def _ends(offset: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Box, Box]:
     """Return the index into (..., nodes...) of all nodes a with a neighbour a + offset, and of those neighbours."""
     here = [slice(max(0, -step), n - max(0, step)) for step, n in zip(offset, shape, strict=True)]
     there = [slice(h.start + step, h.stop + step) for h, step in zip(here, offset, strict=True)]

@@ -88,8 +88,8 @@ def occupied(deposits: Sequence[Deposits]) -> list[Deposits]:
     places = np.nonzero(seen)
     first = [int(p.min()) for p in places]
     shape = tuple(max(2, _rounded_up(int(p.max()) - a + 1)) for p, a in zip(places, first, strict=True))
-    taken = [slice(a, a + n) for a, n in zip(first, shape, strict=True)]
-    kept = tuple(slice(0, len(range(*t.indices(m)))) for t, m in zip(taken, seen.shape, strict=True))
+    taken = [slice(a, min(a + n, m)) for a, n, m in zip(first, shape, seen.shape, strict=True)]
+    kept = [slice(0, t.stop - t.start) for t in taken]
 
     def boxed(values: Any) -> Any:
         whole = zeros((*values.shape[: values.ndim - len(shape)], *shape), values)

@@ -31,6 +31,8 @@ _STEPPING = 1024
 """Threads of a multiprocessor that step: each takes up to 64 of its 65536 registers, and its normals hide latency."""
 _OTHERS = 2048
 """Threads of a multiprocessor that do something else."""
+_GROUP = {1: 4, 2: 2, 3: 1}
+"""Particles that a thread steps together, by dimension."""
 _RESERVED = 1024
 """Bytes of shared memory that the system takes of every block."""
 _TABLE = NORMAL_TABLE.nbytes + -NORMAL_TABLE.nbytes % 128
@@ -172,7 +174,7 @@ class Launcher:
         moved = np.float64(motion.dt), np.float64(motion.scale)
         noises = noise_arguments(motion, noise, self.table, word)
         arguments = (x, np.uint64(n), nodes.drift, *self._place, *moved, *noises, nodes.count, nodes.lost)
-        groups = -(-n // (2 if self.dimension == 2 else LANES))  # whole Philox blocks of whole particles
+        groups = -(-n // _GROUP[self.dimension])
         self._step(grid.blocks(groups, self.device.processors), grid.threads, arguments, grid.shared)
 
     def end(self, nodes: _Nodes, count: Integers) -> tuple[int, int]:

@@ -18,7 +18,7 @@ DEVICE int offset_number(int a, int b) {
 }
 
 // Node and corner weights of a position; false off the mesh.
-DEVICE bool weigh(const REAL* x, const Mesh& mesh, u32& node, u32 (&weight)[1 << D]) {
+DEVICE bool weigh(const REAL* x, const Mesh& mesh, int& node, u32 (&weight)[1 << D]) {
     double share[D];
     u32 upper[D];
     if (!locate(x, mesh, node, share)) return false;
@@ -35,20 +35,21 @@ deposit(const REAL* __restrict__ x, u64 n, MESH, u64* count, i64* products, u64*
     u64* product = reinterpret_cast<u64*>(products);
     u32 off = 0;
     for EVERY(i, n) {
-        u32 node, weight[1 << D];
+        int node;
+        u32 weight[1 << D];
         if (!weigh(x + i * D, mesh, node, weight)) {
             ++off;
             continue;
         }
         #pragma unroll
         for (int a = 0; a < 1 << D; ++a) {
-            const u32 here = node + corner_step(a, mesh);
+            const int here = node + corner_step(a, mesh);
             if (!weight[a]) continue;
             atomicAdd(count + here, (u64)weight[a]);
             #pragma unroll
             for (int b = 0; b < 1 << D; ++b) {
                 const int k = offset_number(a, b);
-                if (k >= 0 && weight[b]) atomicAdd(product + (u64)k * mesh.nodes + here, (u64)weight[a] * weight[b]);
+                if (k >= 0 && weight[b]) atomicAdd(product + (i64)k * mesh.nodes + here, (u64)weight[a] * weight[b]);
             }
         }
     }
@@ -92,7 +93,8 @@ flux(const REAL* __restrict__ before, const REAL* __restrict__ after, u64 n, MES
     Squares sums = {0, 0, 0};
     u32 off = 0;
     for EVERY(i, n) {
-        u32 node, weight[1 << D];
+        int node;
+        u32 weight[1 << D];
         if (!weigh(before + i * D, mesh, node, weight)) {
             ++off;
             continue;
@@ -103,7 +105,7 @@ flux(const REAL* __restrict__ before, const REAL* __restrict__ after, u64 n, MES
         #pragma unroll
         for (int a = 0; a < D; ++a) {
             const u64 amount = (u64)__double2ll_rn(mul(shift[a], move_one));
-            u64* line = reinterpret_cast<u64*>(flux) + (u64)a * mesh.nodes;
+            u64* line = reinterpret_cast<u64*>(flux) + (i64)a * mesh.nodes;
             #pragma unroll
             for (int c = 0; c < 1 << D; ++c)
                 if (weight[c]) atomicAdd(line + node + corner_step(c, mesh), weight[c] * amount);
@@ -166,7 +168,7 @@ off(const REAL* __restrict__ x, u64 n, MESH, u64* off) {
     const Mesh mesh = THE_MESH;
     u32 outside = 0;
     for EVERY(i, n) {
-        u32 node;
+        int node;
         double share[D];
         outside += !locate(x + i * D, mesh, node, share);
     }

@@ -17,8 +17,8 @@ extern "C" __global__ void
 draw_mixture(REAL* __restrict__ x, u64 n, u64 first, const float* __restrict__ table, u32 normals_stream,
              u32 uniforms_stream, u32 low, u32 high, const double* __restrict__ edges,
              const double* __restrict__ means, const double* __restrict__ deviations, u32 modes) {
-    __shared__ float rows[TABLE];
-    fetch_table(rows, table);
+    __shared__ float rows[TABLE + 1];
+    const Table normals = fetch_table(rows, table);
     const Noise place = {POSITION, normals_stream, low, high}, choice = {CHOICE, uniforms_stream, low, high};
     for EVERY(i, n) {
         const double u = uniform(word_of(first + i, choice));
@@ -26,7 +26,7 @@ draw_mixture(REAL* __restrict__ x, u64 n, u64 first, const float* __restrict__ t
         while (mode + 1 < modes && __ldg(edges + mode) <= u) ++mode;
         #pragma unroll
         for (int a = 0; a < D; ++a) {
-            const float xi = normal(word_of((first + i) * D + a, place), rows);
+            const float xi = normal(word_of((first + i) * D + a, place), normals);
             x[i * D + a] = (REAL)add(__ldg(means + mode * D + a), mul(__ldg(deviations + mode), (double)xi));
         }
     }

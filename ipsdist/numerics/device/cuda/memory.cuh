@@ -9,10 +9,9 @@ struct alignas(16) Sixteen { REAL part[16 / sizeof(REAL)]; };
 // Whether groups may be moved 16 bytes at a time.
 DEVICE bool aligned(const REAL* x) { return D != 3 && ((u64)x & 15) == 0; }
 
-// Read the `size` numbers of a group, NaN behind them: what is not there is on no mesh. Each is read once a step.
-DEVICE void read_group(const REAL* x, u64 size, bool vectors, REAL (&group)[GROUP]) {
+DEVICE void read_group(const REAL* x, bool vectors, REAL (&group)[GROUP]) {
     const int each = 16 / sizeof(REAL);
-    if (vectors && size >= GROUP) {
+    if (vectors) {
         #pragma unroll
         for (int i = 0; i < GROUP / each; ++i) {
             const Sixteen some = reinterpret_cast<const Sixteen*>(x)[i];
@@ -21,13 +20,13 @@ DEVICE void read_group(const REAL* x, u64 size, bool vectors, REAL (&group)[GROU
         }
     } else {
         #pragma unroll
-        for (int i = 0; i < GROUP; ++i) group[i] = i < size ? x[i] : (REAL)__longlong_as_double(0x7FF8000000000000);
+        for (int i = 0; i < GROUP; ++i) group[i] = x[i];
     }
 }
 
-DEVICE void write_group(REAL* x, u64 size, bool vectors, const REAL (&group)[GROUP]) {
+DEVICE void write_group(REAL* x, bool vectors, const REAL (&group)[GROUP]) {
     const int each = 16 / sizeof(REAL);
-    if (vectors && size >= GROUP) {
+    if (vectors) {
         #pragma unroll
         for (int i = 0; i < GROUP / each; ++i) {
             Sixteen some;
@@ -37,6 +36,6 @@ DEVICE void write_group(REAL* x, u64 size, bool vectors, const REAL (&group)[GRO
         }
     } else {
         #pragma unroll
-        for (int i = 0; i < GROUP; ++i) if (i < size) x[i] = group[i];
+        for (int i = 0; i < GROUP; ++i) x[i] = group[i];
     }
 }

@@ -10,8 +10,8 @@ struct Mesh {
     i64 lower[D];     // lattice index of the first node
     i64 origin[D];    // what `floored` makes of the first node, as an integer
     u32 last[D];      // number of cells
-    u32 stride[D];    // nodes from one to the next along an axis
-    u32 nodes;
+    int stride[D];    // nodes from one to the next along an axis
+    int nodes;        // below 2**31; nodes are numbered in signed integers, so that addresses fold
     double inverse;   // 1 / spacing, a power of two
 };
 
@@ -25,75 +25,96 @@ DEVICE Mesh mesh_of(MESH) {
         mesh.origin[a] = __double_as_longlong(FLOOR_ONE) + lower[a];
         mesh.last[a] = (u32)side[a] - 1;
         mesh.stride[a] = mesh.nodes;
-        mesh.nodes *= (u32)side[a];
+        mesh.nodes *= (int)side[a];
     }
     mesh.inverse = inverse;
     return mesh;
 }
 #define THE_MESH mesh_of(lower0, lower1, lower2, side0, side1, side2, inverse)
 
-// Lowest node of the cell of a position and its share of the upper node of each axis; false, and node 0, off the mesh.
+// Lowest node of the cell of a position and its share of the upper node of each axis; false, and any node, off the mesh.
 // Bits of doubles are in the order of the doubles, so one unsigned comparison of `floored` - origin is exact for every
 // position while the mesh lies within 2**50 cells of 0: what is below, beyond, huge, infinite or NaN gives more.
-DEVICE bool locate(const REAL* x, const Mesh& mesh, u32& node, double* share) {
+DEVICE bool locate(const REAL* x, const Mesh& mesh, int& node, double* share) {
     bool inside = true;
-    u32 index = 0;
+    node = 0;
     #pragma unroll
     for (int a = 0; a < D; ++a) {
         const double q = mul((double)x[a], mesh.inverse), low = floored(q);
         const u64 cell = (u64)(__double_as_longlong(low) - mesh.origin[a]);
         share[a] = sub(q, sub(low, FLOOR_ONE));
         inside = inside && cell < mesh.last[a];
-        index += (u32)cell * mesh.stride[a];
+        node += (int)(u32)cell * mesh.stride[a];
     }
-    node = inside ? index : 0;
     return inside;
 }
 
 // --- gather: linear along the last axis first ----------------------------------------------------------------------
 
+// Drifts of TOGETHER axes at a node, from memory that several threads read (of a kernel: __ldg is for what none writes).
+template <int TOGETHER> struct Corner;
+template <> struct Corner<1> {
+    static DEVICE void read(const DRIFT* at, DRIFT (&f)[1]) { f[0] = *at; }
+};
+template <> struct Corner<2> {
+    struct alignas(2 * sizeof(DRIFT)) Pair { DRIFT f0, f1; };
+    static DEVICE void read(const DRIFT* at, DRIFT (&f)[2]) {
+        const Pair pair = *reinterpret_cast<const Pair*>(at);
+        f[0] = pair.f0; f[1] = pair.f1;
+    }
+};
+
+// The corners along AXIS and all later ones, from the drift of a node on; nodes lie PITCH numbers apart. A difference
+// of two drifts is in their type, as in Numba.
+template <int AXIS, int TOGETHER, int PITCH> struct Linear {
+    static DEVICE void at(const DRIFT* drift, const Mesh& mesh, const double* share, double (&out)[TOGETHER]) {
+        double far[TOGETHER];
+        Linear<AXIS + 1, TOGETHER, PITCH>::at(drift, mesh, share, out);
+        Linear<AXIS + 1, TOGETHER, PITCH>::at(drift + mesh.stride[AXIS] * PITCH, mesh, share, far);
+        #pragma unroll
+        for (int a = 0; a < TOGETHER; ++a) out[a] = add(out[a], mul(share[AXIS], sub(far[a], out[a])));
+    }
+};
+template <int TOGETHER, int PITCH> struct Linear<D - 1, TOGETHER, PITCH> {
+    static DEVICE void at(const DRIFT* drift, const Mesh&, const double* share, double (&out)[TOGETHER]) {
+        DRIFT near[TOGETHER], far[TOGETHER];
+        Corner<TOGETHER>::read(drift, near);
+        Corner<TOGETHER>::read(drift + PITCH, far);
+        #pragma unroll
+        for (int a = 0; a < TOGETHER; ++a)
+            out[a] = add((double)near[a], mul(share[D - 1], (double)sub(far[a], near[a])));
+    }
+};
+
 // Drifts (d, nodes) in global memory.
 struct Spread {
-    const DRIFT* at;
-    u32 nodes;
-    DEVICE void corner(u32 node, DRIFT (&f)[D]) const {
+    const DRIFT* __restrict__ drift;
+    DEVICE double along(int axis, int node, const Mesh& mesh, const double* share) const {
+        double force[1];
+        Linear<0, 1, 1>::at(drift + ((i64)axis * mesh.nodes + node), mesh, share, force);
+        return force[0];
+    }
+    DEVICE void gather(int node, const Mesh& mesh, const double* share, double (&force)[D]) const {
         #pragma unroll
-        for (int a = 0; a < D; ++a) f[a] = __ldg(at + (u64)a * nodes + node);
+        for (int a = 0; a < D; ++a) force[a] = along(a, node, mesh, share);
     }
 };
 
-// Drifts (nodes, d) in shared memory: one load takes both numbers of the plane.
+// Drifts (nodes, d) in shared memory: in the plane one load takes both numbers of a node.
 struct Packed {
-    const DRIFT* at;
-    DEVICE void corner(u32 node, DRIFT (&f)[D]) const {
-        #if D == 2
-        struct alignas(2 * sizeof(DRIFT)) Pair { DRIFT f0, f1; };
-        const Pair pair = reinterpret_cast<const Pair*>(at)[node];
-        f[0] = pair.f0; f[1] = pair.f1;
+    const DRIFT* drift;
+    DEVICE double along(int axis, int node, const Mesh& mesh, const double* share) const {
+        double force[1];
+        Linear<0, 1, D>::at(drift + (D * node + axis), mesh, share, force);
+        return force[0];
+    }
+    DEVICE void gather(int node, const Mesh& mesh, const double* share, double (&force)[D]) const {
+        #if D < 3
+        Linear<0, D, D>::at(drift + D * node, mesh, share, force);
         #else
         #pragma unroll
-        for (int a = 0; a < D; ++a) f[a] = at[D * node + a];
+        for (int a = 0; a < D; ++a) force[a] = along(a, node, mesh, share);
         #endif
-    }
-};
-
-// Corners along `axis` and all later ones, from a node on. The difference is in the type of the drift, as in Numba.
-template <int AXIS, class Field> struct Linear {
-    static DEVICE void at(const Field& field, const Mesh& mesh, u32 node, const double* share, double (&out)[D]) {
-        double far[D];
-        Linear<AXIS + 1, Field>::at(field, mesh, node, share, out);
-        Linear<AXIS + 1, Field>::at(field, mesh, node + mesh.stride[AXIS], share, far);
-        #pragma unroll
-        for (int a = 0; a < D; ++a) out[a] = add(out[a], mul(share[AXIS], sub(far[a], out[a])));
-    }
-};
-template <class Field> struct Linear<D - 1, Field> {
-    static DEVICE void at(const Field& field, const Mesh&, u32 node, const double* share, double (&out)[D]) {
-        DRIFT near[D], far[D];
-        field.corner(node, near);
-        field.corner(node + 1, far);
-        #pragma unroll
-        for (int a = 0; a < D; ++a) out[a] = add((double)near[a], mul(share[D - 1], (double)sub(far[a], near[a])));
     }
 };
 
@@ -121,8 +142,8 @@ DEVICE void corner_weights(const u32 (&upper)[D], u32 (&weight)[1 << D]) {
 }
 
 // Nodes from the lowest one of a cell to a corner.
-DEVICE u32 corner_step(int corner, const Mesh& mesh) {
-    u32 step = 0;
+DEVICE int corner_step(int corner, const Mesh& mesh) {
+    int step = 0;
     #pragma unroll
     for (int a = 0; a < D; ++a) if (corner >> a & 1) step += mesh.stride[a];
     return step;

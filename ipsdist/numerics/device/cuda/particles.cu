@@ -21,66 +21,79 @@ typedef double DRIFT;
 #include "deposits.cuh"
 #include "drawing.cuh"
 
-template <class Place, class Field, class Count>
-DEVICE void step_all(REAL* x, u64 n, u64 first, const Noise& noise, const float* table, const Place& place,
-                     const Field& field, const Motion& motion, const Count& count, u32* counter, u64* sums, u64* lost) {
-    const u64 numbers = n * D, groups = (numbers + GROUP - 1) / GROUP, stride = (u64)gridDim.x * blockDim.x;
-    const u32 most = CARRY / (CROWD * blockDim.x);
+// All particles, a group a thread, with counters `carried` in shared memory or none.
+template <bool CARRIED, class Place, class Field, class Count>
+DEVICE void step_all(REAL* x, u64 n, u64 first, const Noise& noise, const Table& table, const Place& place,
+                     const Field& field, const Motion& motion, const Count& count, const Lost& lost, u32* carried,
+                     u64* sums) {
+    const i64 stride = (i64)gridDim.x * blockDim.x;
+    const u64 g = (u64)blockIdx.x * blockDim.x + threadIdx.x;
     const bool vectors = aligned(x);
-    u32 left = 0, off = 0, rounds = 0;
-    // The rounds are those of the block, not of the thread: all its threads meet at the barriers.
-    for (u64 start = (u64)blockIdx.x * blockDim.x; start < groups; start += stride) {
-        const u64 g = start + threadIdx.x;
-        if (g < groups)
-            step_group(x + g * GROUP, numbers - g * GROUP, vectors, first + g * GROUP, noise, table, place,
-                       field, motion, count, left, off);
-        if (counter && ++rounds == most) {
-            carry(counter, place.mesh.nodes, 1u << 31, sums);
+    const u32 most = CARRY / (CROWD * blockDim.x);
+    u32 rounds = 0;
+    u64 words = (D == 3 ? first : first / 4) + g * WORDS_A_STEP;
+    i64 size = (i64)(n * D - g * GROUP);
+    x += g * GROUP;
+    // All threads of a block go round alike, the last ones with nothing to do: they meet at the barriers.
+    while (size + (i64)threadIdx.x * GROUP > 0) {
+        step_group(x, size, vectors, words, noise, table, place, field, motion, count, lost);
+        if (CARRIED && ++rounds == most) {
+            carry(carried, place.mesh.nodes, 1u << 31, sums);
             rounds = 0;
         }
+        x += stride * GROUP;
+        size -= stride * GROUP;
+        words += stride * WORDS_A_STEP;
     }
-    if (counter) carry(counter, place.mesh.nodes, 1, sums);
-    if (left) atomicAdd(lost, (u64)left);
-    if (off) atomicAdd(lost + 1, (u64)off);
+    if (CARRIED) carry(carried, place.mesh.nodes, 1, sums);
 }
 
 extern "C" __global__ void __launch_bounds__(1024)
 step(REAL* __restrict__ x, u64 n, const DRIFT* __restrict__ drift, MESH, double dt, double scale,
      const float* __restrict__ table, u64 first, u32 number, u32 stream, u32 low, u32 high, u64* count, u64* lost) {
     extern __shared__ __align__(16) unsigned char memory[];
-    __shared__ float rows[TABLE];
+    __shared__ float rows[TABLE + 1];
+    __shared__ u32 gone[2];
     const Mesh mesh = THE_MESH;
     const Noise noise = {number, stream, low, high};
     const Motion motion = {dt, scale};
-    DRIFT* held = reinterpret_cast<DRIFT*>(memory);
     #if FIELD
-    for (u32 k = threadIdx.x; k < mesh.nodes; k += blockDim.x)
-        for (int a = 0; a < D; ++a) held[D * k + a] = __ldg(drift + (u64)a * mesh.nodes + k);
+    DRIFT* held = reinterpret_cast<DRIFT*>(memory);
+    for (int a = 0; a < D; ++a)
+        for (int k = threadIdx.x; k < mesh.nodes; k += blockDim.x) held[D * k + a] = __ldg(drift + (i64)a * mesh.nodes + k);
     const Packed field = {held};
     #else
-    const Spread field = {drift, mesh.nodes};
+    const Spread field = {drift};
     #endif
     #if NODES
-    u32* counter = reinterpret_cast<u32*>(held + (FIELD ? (u64)D * mesh.nodes : 0));
-    for (u32 k = threadIdx.x; k < mesh.nodes; k += blockDim.x) counter[k] = 0;
-    const Shared counts = {counter};
+    // The counters lie behind the drift, and are numbered from its beginning.
+    const int shift = FIELD ? D * (sizeof(DRIFT) / sizeof(u32)) * mesh.nodes : 0;
+    u32* numbered = reinterpret_cast<u32*>(memory);
+    u32* counter = numbered + shift;
+    for (int k = threadIdx.x; k < mesh.nodes; k += blockDim.x) counter[k] = 0;
+    const Shared counts = {numbered};
     #else
+    const int shift = 0;
     u32* counter = 0;
     const Global counts = {count};
     #endif
-    fetch_table(rows, table);
+    if (threadIdx.x == 0) gone[0] = gone[1] = 0;
+    const Lost losses = {gone};
+    const Table normals = fetch_table(rows, table);
     if (Near::serves(mesh))
-        step_all(x, n, first, noise, rows, Near(mesh), field, motion, counts, counter, count, lost);
+        step_all<NODES>(x, n, first, noise, normals, Near(mesh, shift), field, motion, counts, losses, counter, count);
     else
-        step_all(x, n, first, noise, rows, Anywhere(mesh), field, motion, counts, counter, count, lost);
+        step_all<NODES>(x, n, first, noise, normals, Anywhere(mesh, shift), field, motion, counts, losses, counter, count);
+    __syncthreads();
+    for (int i = threadIdx.x; i < 2; i += blockDim.x) if (gone[i]) atomicAdd(lost + i, (u64)gone[i]);
 }
 
 // Move by a drift of every number (n, D).
 extern "C" __global__ void __launch_bounds__(1024)
 move(REAL* __restrict__ x, u64 n, const double* __restrict__ drift, double dt, double scale,
      const float* __restrict__ table, u64 first, u32 number, u32 stream, u32 low, u32 high) {
-    __shared__ float rows[TABLE];
-    fetch_table(rows, table);
+    __shared__ float rows[TABLE + 1];
+    const Table normals = fetch_table(rows, table);
     const Noise noise = {number, stream, low, high};
     const Motion motion = {dt, scale};
     const u64 numbers = n * D, blocks = (numbers + 3) / 4, stride = (u64)gridDim.x * blockDim.x;
@@ -90,7 +103,7 @@ move(REAL* __restrict__ x, u64 n, const double* __restrict__ drift, double dt, d
         #pragma unroll
         for (int i = 0; i < 4; ++i) {
             const u64 q = 4 * b + i;
-            if (q < numbers) x[q] = moved(x[q], __ldg(drift + q), normal(word[i], rows), motion);
+            if (q < numbers) x[q] = moved(x[q], __ldg(drift + q), normal(word[i], normals), motion);
         }
     }
 }

@@ -10,19 +10,29 @@ DEVICE REAL moved(REAL x, double force, float xi, const Motion& motion) {
     return (REAL)add(add((double)x, mul(motion.dt, force)), mul(motion.scale, (double)xi));
 }
 
-// --- where a particle went, and its weights there ------------------------------------------------------------------
+// --- where a particle is, and its weights there ----------------------------------------------------------------------
+// `from` and `to` give the lowest node of its cell (from: for the drift, to: for the counters, which begin at number
+// `shift` of their memory) and shares or weights; any node if it is off the mesh. `inside` is exact, `usual` may doubt:
+// what is usual is on the mesh, and no counter that it adds to lies beyond the last one.
 
 // For any mesh.
 struct Anywhere {
     Mesh mesh;
-    DEVICE explicit Anywhere(const Mesh& m) : mesh(m) {}
-    DEVICE bool from(const REAL* x, u32& node, double* share) const { return locate(x, mesh, node, share); }
-    DEVICE bool to(const REAL* x, u32& node, u32 (&upper)[D]) const {
+    int shift;
+    DEVICE Anywhere(const Mesh& m, int counters) : mesh(m), shift(counters) {}
+    DEVICE bool inside(const REAL* x) const {
+        int node;
         double share[D];
-        const bool inside = locate(x, mesh, node, share);
+        return locate(x, mesh, node, share);
+    }
+    DEVICE bool usual(const REAL* x) const { return inside(x); }
+    DEVICE void from(const REAL* x, int& node, double* share) const { locate(x, mesh, node, share); }
+    DEVICE void to(const REAL* x, int& node, u32 (&upper)[D]) const {
+        double share[D];
+        locate(x, mesh, node, share);
+        node += shift;
         #pragma unroll
         for (int a = 0; a < D; ++a) upper[a] = quantised(share[a]);
-        return inside;
     }
 };
 
@@ -31,20 +41,22 @@ struct Anywhere {
 // floor(share * 2**16 + 1/2) in exact numbers, because no sum in `quantised` rounds up to an integer (a share has 24
 // bits behind its leading one; only next to a node is it rounded at all). So one addition to q, rounded down to 2**-32,
 // gives the cell in the high word and the weight in the upper half of the low word. A weight of COUNT_ONE comes out as
-// 0 in the next cell, which gives the same nodes the same weights.
+// 0 in the next cell, which gives the same nodes the same weights; but the upper nodes of what was the last cell then
+// lie beyond the mesh. So the last cells are not `usual`.
 struct Near {
     Mesh mesh;
     float low[D], high[D];
     int origin[D];
-    DEVICE explicit Near(const Mesh& m) : mesh(m) {
+    DEVICE Near(const Mesh& m, int counters) : mesh(m) {
         // 1 / inverse of a power of two: the exponents of the two sum to 2046.
         const double spacing = __longlong_as_double(0x7FE0000000000000 - __double_as_longlong(m.inverse));
         #pragma unroll
         for (int a = 0; a < D; ++a) {
             low[a] = (float)mul((double)m.lower[a], spacing);
-            high[a] = (float)mul((double)(m.lower[a] + m.last[a]), spacing);
+            high[a] = (float)mul((double)(m.lower[a] + m.last[a] - 1), spacing);
             origin[a] = 0x41380000 + (int)m.lower[a];
         }
+        origin[D - 1] -= counters;
     }
     static DEVICE bool serves(const Mesh& m) {
         bool near = sizeof(REAL) == 4 && m.inverse > 1e-20 && m.inverse < 1e20;
@@ -54,33 +66,34 @@ struct Near {
         return near;
     }
     DEVICE bool inside(const REAL* x) const {
+        int node;
+        double share[D];
+        return locate(x, mesh, node, share);
+    }
+    DEVICE bool usual(const REAL* x) const {
         bool all = true;
         #pragma unroll
         for (int a = 0; a < D; ++a) all = all && x[a] >= (REAL)low[a] && x[a] < (REAL)high[a];
         return all;
     }
-    DEVICE bool from(const REAL* x, u32& node, double* share) const {
-        u32 index = 0;
+    DEVICE void from(const REAL* x, int& node, double* share) const {
+        node = 0;
         #pragma unroll
         for (int a = 0; a < D; ++a) {
             const double q = mul((double)x[a], mesh.inverse), floor = floored(q);
             share[a] = sub(q, sub(floor, FLOOR_ONE));
-            index += ((u32)__double2loint(floor) - (u32)mesh.lower[a]) * mesh.stride[a];
+            node += (__double2loint(floor) - (int)mesh.lower[a]) * mesh.stride[a];
         }
-        const bool here = inside(x);
-        node = here ? index : 0;
-        return here;
     }
-    DEVICE bool to(const REAL* x, u32& node, u32 (&upper)[D]) const {
+    DEVICE void to(const REAL* x, int& node, u32 (&upper)[D]) const {
         node = 0;
         #pragma unroll
         for (int a = 0; a < D; ++a) {
             // 1.5 * 2**20, and half a weight's unit: 2**-17.
             const double q = __dadd_rd(mul((double)x[a], mesh.inverse), 1572864.0 + 1.0 / 131072.0);
-            node += (u32)(__double2hiint(q) - origin[a]) * mesh.stride[a];
+            node += (__double2hiint(q) - origin[a]) * mesh.stride[a];
             upper[a] = (u32)__double2loint(q) >> 16;
         }
-        return inside(x);
     }
 };
 
@@ -89,20 +102,20 @@ struct Near {
 // In the shared memory of the block, in 32 bits.
 struct Shared {
     u32* at;
-    DEVICE void operator()(u32 node, u32 weight) const { if (weight) atomicAdd(at + node, weight); }
+    DEVICE void operator()(int node, u32 weight) const { atomicAdd(at + node, weight); }
 };
 struct Global {
     u64* at;
-    DEVICE void operator()(u32 node, u32 weight) const { if (weight) atomicAdd(at + node, (u64)weight); }
+    DEVICE void operator()(int node, u32 weight) const { atomicAdd(at + node, (u64)weight); }
 };
 
 // Particles that a block may add to its counters between two carries: below 2**31 before, they stay below 2**32.
 #define CARRY 32767u
 
 // Move what is in counters of at least `least` to the global ones. Begins and ends with a barrier.
-DEVICE void carry(u32* counter, u32 nodes, u32 least, u64* count) {
+DEVICE void carry(u32* counter, int nodes, u32 least, u64* count) {
     __syncthreads();
-    for (u32 k = threadIdx.x; k < nodes; k += blockDim.x) {
+    for (int k = threadIdx.x; k < nodes; k += blockDim.x) {
         const u32 here = counter[k];
         if (here >= least) {
             atomicAdd(count + k, (u64)here);
@@ -114,60 +127,124 @@ DEVICE void carry(u32* counter, u32 nodes, u32 least, u64* count) {
 
 // --- the step of a group -----------------------------------------------------------------------------------------------
 
-// The words from `first` on, of a group.
-DEVICE void words_of(u64 first, const Noise& noise, u32 (&out)[GROUP]) {
+// The words of a group. `at` is the number of their Philox block, in space that of their first word.
+DEVICE void words_of(u64 at, const Noise& noise, u32 (&out)[GROUP]) {
     #if D == 3
     u32 near[4], far[4] = {0, 0, 0, 0};
-    const u32 lane = (u32)first & 3;
-    philox(first >> 2, noise, near);
-    if (lane > 1) philox((first >> 2) + 1, noise, far);
+    const u32 lane = (u32)at & 3;
+    philox(at >> 2, noise, near);
+    if (lane > 1) philox((at >> 2) + 1, noise, far);
     out[0] = lane == 0 ? near[0] : lane == 1 ? near[1] : lane == 2 ? near[2] : near[3];
     out[1] = lane == 0 ? near[1] : lane == 1 ? near[2] : lane == 2 ? near[3] : far[0];
     out[2] = lane == 0 ? near[2] : lane == 1 ? near[3] : lane == 2 ? far[0] : far[1];
     #else
-    philox(first >> 2, noise, out);
+    philox(at, noise, out);
     #endif
 }
+#define WORDS_A_STEP (D == 3 ? 3 : 1)
 
-// Move the particles of a group that begins at x, whose noise begins at the word `first`, and count their new weights. `off` grows by those that were off the
-// mesh before, `left` by those that left it.
+// Add the weights of a particle, where all its nodes are on the mesh, or where that is so of those with a weight only.
+template <bool ALL, class Count>
+DEVICE void give(int node, const u32 (&upper)[D], const Mesh& mesh, const Count& count) {
+    u32 weight[1 << D];
+    corner_weights(upper, weight);
+    #pragma unroll
+    for (int c = 0; c < 1 << D; ++c) if (ALL || weight[c]) count(node + corner_step(c, mesh), weight[c]);
+}
+
+// Particles that a block lost, in its shared memory: those that left the mesh, and those that were off it before.
+struct Lost {
+    u32* two;
+    DEVICE void left() const { atomicAdd(two, 1u); }
+    DEVICE void before() const { atomicAdd(two + 1, 1u); }
+};
+
+// Add the weights of `particles` at x, one after the other; count those that are off the mesh.
+template <class Place, class Count>
+DEVICE void give_slowly(const REAL* x, int particles, const Place& place, const Count& count, const Lost& lost) {
+    #pragma unroll 1
+    for (int p = 0; p < particles; ++p) {
+        int node;
+        u32 upper[D];
+        if (place.inside(x + p * D)) {
+            place.to(x + p * D, node, upper);
+            give<false>(node, upper, place.mesh, count);
+        } else {
+            lost.left();
+        }
+    }
+}
+
+// What `step_group` does, for `particles` that may be fewer, or off the mesh: one after the other, axis after axis, with
+// few registers.
 template <class Place, class Field, class Count>
-DEVICE void step_group(REAL* x, u64 size, bool vectors, u64 first, const Noise& noise, const float* table,
-                       const Place& place, const Field& field, const Motion& motion, const Count& count,
-                       u32& left, u32& off) {
+DEVICE void step_slowly(REAL* x, int particles, u64 words, const Noise& noise, const Table& table, const Place& place,
+                        const Field& field, const Motion& motion, const Count& count, const Lost& lost) {
+    #pragma unroll 1
+    for (int p = 0; p < particles; ++p, x += D) {
+        if (!place.inside(x)) {
+            lost.before();
+            continue;
+        }
+        u32 word[GROUP];
+        int node;
+        double share[D];
+        words_of(words, noise, word);
+        place.from(x, node, share);
+        #pragma unroll 1
+        for (int a = 0; a < D; ++a) {
+            u32 own = word[0];
+            #pragma unroll
+            for (int i = 1; i < GROUP; ++i) own = p * D + a == i ? word[i] : own;
+            x[a] = moved(x[a], field.along(a, node, place.mesh, share), normal(own, table), motion);
+        }
+        give_slowly(x, 1, place, count, lost);
+    }
+}
+
+// Move the particles of a group that begins at x, of which `size` numbers are there, and count their new weights. Those
+// that are off the mesh stay where they are.
+template <class Place, class Field, class Count>
+DEVICE void step_group(REAL* x, i64 size, bool vectors, u64 words, const Noise& noise, const Table& table,
+                       const Place& place, const Field& field, const Motion& motion, const Count& count, const Lost& lost) {
+    if (CROWD == 1) {
+        step_slowly(x, size > 0, words, noise, table, place, field, motion, count, lost);
+        return;
+    }
     REAL group[GROUP];
-    read_group(x, size, vectors, group);
-    u32 word[GROUP];
-    words_of(first, noise, word);
-    bool before[CROWD], after[CROWD], all = true;
+    u32 word[GROUP], upper[CROWD][D];
+    int node[CROWD];
+    bool usual = size >= GROUP;
+    if (usual) read_group(x, vectors, group);
+    words_of(words, noise, word);
+    #pragma unroll
+    for (int p = 0; p < CROWD; ++p) usual = usual && place.usual(group + p * D);
+    if (!usual) {
+        const int particles = size >= GROUP ? CROWD : size > 0 ? (int)size / D : 0;
+        step_slowly(x, particles, words, noise, table, place, field, motion, count, lost);
+        return;
+    }
     #pragma unroll
     for (int p = 0; p < CROWD; ++p) {
-        REAL* here = group + p * D;
         double share[D], force[D];
-        u32 node, upper[D], weight[1 << D];
-        before[p] = place.from(here, node, share);
-        Linear<0, Field>::at(field, place.mesh, node, share, force);
+        place.from(group + p * D, node[p], share);
+        field.gather(node[p], place.mesh, share, force);
         #pragma unroll
         for (int a = 0; a < D; ++a) {
-            const REAL next = moved(here[a], force[a], normal(word[p * D + a], table), motion);
-            here[a] = before[p] ? next : here[a];
-        }
-        after[p] = place.to(here, node, upper) && before[p];
-        all = all && after[p];
-        corner_weights(upper, weight);
-        if (after[p]) {
-            #pragma unroll
-            for (int c = 0; c < 1 << D; ++c) count(node + corner_step(c, place.mesh), weight[c]);
+            REAL& here = group[p * D + a];
+            here = moved(here, force[a], normal(word[p * D + a], table), motion);
         }
     }
-    write_group(x, size, vectors, group);
-    if (!all) {
-        #pragma unroll
-        for (int p = 0; p < CROWD; ++p) {
-            if ((p + 1) * D <= size) {
-                off += !before[p];
-                left += before[p] && !after[p];
-            }
-        }
+    write_group(x, vectors, group);
+    #pragma unroll
+    for (int p = 0; p < CROWD; ++p) {
+        place.to(group + p * D, node[p], upper[p]);
+        usual = usual && place.usual(group + p * D);
     }
+    if (!usual) {
+        give_slowly(x, CROWD, place, count, lost);
+        return;
+    }
+    #pragma unroll
+    for (int p = 0; p < CROWD; ++p) give<true>(node[p], upper[p], place.mesh, count);
 }

@@ -1,0 +1,88 @@
+"""Equations on the arrays of a device: whole stages on array-api-strict, whose device refuses to mix with NumPy."""
+
+from __future__ import annotations
+
+import contextlib
+
+import array_api_strict as strict
+import numpy as np
+import pytest
+
+from ipsdist import arrays as libraries
+from ipsdist.config import resolve
+from ipsdist.runs import pipeline
+from ipsdist.stages import devices
+from ipsdist.storage import Store, place
+from tests.host_device import COMPILER, HostDevice
+from tests.runs.samples import write
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="the kernels are compiled for the host by g++")
+
+
+class StrictDevice(HostDevice):
+    """Its kernels run on the host; inside ``computing`` its arrays are those of array-api-strict."""
+
+    computes = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken = 0
+        self._inside = False
+
+    @contextlib.contextmanager
+    def computing(self):
+        """Let arrays be those of array-api-strict inside."""
+        self._inside = True
+        try:
+            yield
+        finally:
+            self._inside = False
+
+    def array(self, values, out=None):
+        """Copy an array of the host."""
+        if not self._inside:
+            return super().array(values, out)
+        self.taken += 1
+        return strict.asarray(values, device=strict.Device("device1"))
+
+
+@pytest.fixture
+def card(monkeypatch):
+    device = StrictDevice()
+    monkeypatch.setattr(libraries, "find_device", lambda number=0: device)
+    devices._first.cache_clear()
+    yield device
+    devices._first.cache_clear()
+
+
+@pytest.mark.parametrize("form", ["action", "likelihood", "weak", "strong"])
+@pytest.mark.parametrize("dimension", [1, 2])
+def test_equations_of_a_device_are_those_of_the_host(form, dimension, card, tmp_path):
+    """To rounding, every array of the stage; the particles have the same bits."""
+    small = [f'fit.form="{form}"', "time.horizon=0.04", "time.positions_at=[]", "system.particles=600"]
+    found = {}
+    for name in ("cpu", "gpu"):
+        config = resolve(write(tmp_path, dimension), [*small, f'run.device="{name}"'])
+        pipeline.run(config, place(tmp_path / name), upto="equations")
+        found[name] = Store.open(tmp_path / name / "store.zarr")
+    assert card.taken > 0
+    seen = 0
+    for group in ("equations/replica-0/block-0", "equations/radial/replica-0/block-0"):
+        for name in found["cpu"].names(group):
+            expected, got = (found[k].read(f"{group}/{name}") for k in ("cpu", "gpu"))
+            size = np.nanmax(np.abs(expected), initial=1e-300)
+            np.testing.assert_allclose(got, expected, atol=1e-10 * size, rtol=0, err_msg=f"{group}/{name}")
+            seen += 1
+    assert seen >= 2
+    assert np.array_equal(*(s.read("particles/replica-0/block-0/count") for s in found.values()))
+
+
+def test_auto_leaves_equations_to_the_host(card, tmp_path):
+    """Where nobody asked for the GPU by name no bit depends on it."""
+    for name in ("cpu", "auto"):
+        config = resolve(write(tmp_path, 1), [f'run.device="{name}"', "time.horizon=0.1"])
+        pipeline.run(config, place(tmp_path / name), upto="kernel")
+    assert {launch[0] for launch in card.launches} >= {"deposit"}
+    assert card.taken == 0
+    one, other = (Store.open(tmp_path / name / "store.zarr").read("kernel/coefficients") for name in ("cpu", "auto"))
+    assert one.tobytes() == other.tobytes()
