@@ -21,6 +21,7 @@ for _place in (ROOT, ROOT / "benchmarks"):
 
 MEMORY_BOUND = 4.3e12
 """Bytes a second that an H200 copies, read and written together."""
+SAME_BITS = "the same bits"
 DONE, BELOW, FAILED, LEFT_OUT, TOLD = "ok", "below", "FAILED", "left out", ""
 
 
@@ -186,8 +187,19 @@ def differing(a: Any, b: Any) -> int:
     return int((a.view(words) != b.view(words)).sum())
 
 
+def shortened(rows: list[Row]) -> list[Row]:
+    """Return the rows with all those of equal bits as one: a table that can be read."""
+    same = [k for k, row in enumerate(rows) if row.state == DONE and row.unit.endswith(SAME_BITS)]
+    if not same:
+        return rows
+    cases = sum(rows[k].value or 0.0 for k in same)
+    what, unit = f"{len(same)} kernels and kinds of clouds", f"of {cases:.0f} {SAME_BITS}"
+    one = Row(rows[same[0]].part, what, cases, unit, state=DONE)
+    return [one if k == same[0] else row for k, row in enumerate(rows) if k not in same[1:]]
+
+
 def table(rows: list[Row]) -> str:
-    """Return the table of all rows."""
+    """Return the table of the rows."""
     heads = ("part", "what", "measured", "bar", "of bar", "bound", "copy", "")
     lines = [heads]
     for row in rows:

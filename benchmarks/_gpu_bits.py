@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from _gpu_bench import DONE, FAILED, Bench, differing
+from _gpu_bench import DONE, FAILED, SAME_BITS, Bench, differing
 from _gpu_kernels import KINDS, Guarded, Kernels, Words, mesh_words
 
 from ipsdist.model.deposits import MOVE_ONE
@@ -48,7 +48,7 @@ class Tally:
     def tell(self, bench: Bench, what: str) -> None:
         """Add the line of this kernel."""
         state = DONE if self.cases and self.same == self.cases else FAILED
-        bench.row(what, float(self.same), f"of {self.cases} the same bits", state=state, note=self.first)
+        bench.row(what, float(self.same), f"of {self.cases} {SAME_BITS}", state=state, note=self.first)
 
 
 def check(bench: Bench, dimension: int) -> None:

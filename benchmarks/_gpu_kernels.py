@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,26 +37,30 @@ class Words:
         return np.uint64(self.first), *(np.uint32(w) for w in (self.number, self.stream, self.low, self.high))
 
 
+_offsets = itertools.cycle(range(4))
+
+
 class Guarded:
-    """An array of the device between two guards."""
+    """An array of the device between two guards; one in four is aligned to more than its elements."""
 
     def __init__(self, device: Any, values: Any) -> None:
         self._device = device
         flat = np.ascontiguousarray(values).reshape(-1)
         self._shape, self._size = np.shape(values), flat.size
-        whole = np.frombuffer(bytes([0x3C]) * (flat.nbytes + 2 * _GUARD * flat.itemsize), dtype=flat.dtype).copy()
-        self._guard = whole[:_GUARD].copy()
-        whole[_GUARD : _GUARD + flat.size] = flat
+        self._first = _GUARD + next(_offsets)
+        whole = np.frombuffer(bytes([0x3C]) * (flat.nbytes + 2 * self._first * flat.itemsize), dtype=flat.dtype).copy()
+        self._guard = whole[: self._first].copy()
+        whole[self._first : self._first + flat.size] = flat
         self._whole = device.array(whole)
-        self.array = self._whole[_GUARD : _GUARD + flat.size]
+        self.array = self._whole[self._first : self._first + flat.size]
 
     def host(self) -> Any:
         """Return what is there now. Raises RuntimeError where a guard was touched."""
-        whole = self._device.to_host(self._whole)
-        for guard in (whole[:_GUARD], whole[_GUARD + self._size :]):
+        whole, end = self._device.to_host(self._whole), self._first + self._size
+        for guard in (whole[: self._first], whole[end:]):
             if guard.tobytes() != self._guard.tobytes():
                 raise RuntimeError("a kernel wrote beyond an array")
-        return whole[_GUARD : _GUARD + self._size].reshape(self._shape)
+        return whole[self._first : end].reshape(self._shape)
 
 
 class Kernels:

@@ -125,7 +125,11 @@ def sanitize(bench: Bench, tool: str, script: Sequence[str]) -> None:
         bench.row(tool, state=FAILED, note="stopped: its time was out")
         return
     rows = [json.loads(line) for line in (folder / "rows").read_text().splitlines()]
-    summary = [line.strip("= ") for line in done.stdout.splitlines() if "SUMMARY" in line or "not supported" in line]
+    summary = [
+        line.strip("= ")
+        for line in (done.stdout + done.stderr).splitlines()
+        if "SUMMARY" in line or "not supported" in line
+    ]
     note = "; ".join(summary or done.stderr.strip().splitlines()[-1:])[:300]
     wrong = sum(row["state"] == FAILED for row in rows)
     state = DONE if done.returncode == 0 and rows and not wrong else FAILED

@@ -141,7 +141,7 @@ class Process:
                 [*words, *flags], stdout=subprocess.DEVNULL, stderr=errors, stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
-        self._start = time.monotonic()
+        self._start, self._stopped = time.monotonic(), False
 
     def result(self) -> tuple[list[dict[str, Any]], int]:
         """Wait for it; return its rows, and what it exited with."""
@@ -152,9 +152,7 @@ class Process:
             code = self._process.wait(max(0.1, self._start + self.seconds + grace - time.monotonic()))
         except subprocess.TimeoutExpired:
             code = None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self.stop()
         rows = []
         if self._rows.exists():
             rows = [json.loads(line) for line in self._rows.read_text().splitlines()]
@@ -163,6 +161,14 @@ class Process:
             why = f"stopped after {self.seconds + grace:.0f} s" if code is None else f"exited with {code}"
             rows.append(row(self.part.name, self.task, FAILED, " ".join([why, *last])[:300]))
         return rows, code if code is not None else -1
+
+    def stop(self) -> None:
+        """End it, and all that it had started."""
+        if not self._stopped:
+            self._stopped = True
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
     def said(self) -> str:
         """Return what it wrote to stderr."""
@@ -176,26 +182,34 @@ def row(part: str, what: str, state: str, note: str) -> dict[str, Any]:
 
 
 def together(parts: list[Part], flags: list[str], minutes: float, write: Any) -> list[dict[str, Any]]:
-    """Do the parts one after the other, the tasks of a part at the same time; return all rows."""
+    """Do the parts one after the other, the tasks of a part at the same time; return all rows.
+
+    A rehearsal measures nothing, so there all parts but the first are done at the same time.
+    """
     from _gpu_bench import LEFT_OUT
 
     end = time.monotonic() + 60 * minutes
+    rehearsal = "--rehearse" in flags
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="ipsdist-gpu-") as name:
-        for number, part in enumerate(parts):
-            seconds = min(part.seconds, end - time.monotonic() - 12)
-            if seconds < 8:
-                rows.append(row(part.name, part.about, LEFT_OUT, f"the {minutes:g} minutes were over"))
-                continue
-            started = time.monotonic()
-            processes = [Process(part, task, seconds, Path(name), flags) for task in part.tasks]
+    with tempfile.TemporaryDirectory(prefix="ipsdist-gpu-") as name, contextlib.ExitStack() as stack:
+        for group in [parts[:1], parts[1:]] if rehearsal else [[part] for part in parts]:
+            started, processes = time.monotonic(), []
+            for part in group:
+                seconds = min(end - started - 12, part.seconds * (1 + rehearsal))
+                if seconds < 8:
+                    rows.append(row(part.name, part.about, LEFT_OUT, f"the {minutes:g} minutes were over"))
+                    continue
+                for task in part.tasks:
+                    processes.append(Process(part, task, seconds, Path(name), flags))
+                    stack.callback(processes[-1].stop)
             for process in processes:
                 found, code = process.result()
-                if code == _NO_DEVICE and number == 0:
+                if code == _NO_DEVICE and group[0] is parts[0]:
                     print(f"no GPU to measure: {process.said()} (--rehearse goes through all parts without one)")
                     raise SystemExit(_NO_DEVICE)
                 rows += found
-            print(f"{part.name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+            names = ", ".join(part.name for part in group)
+            print(f"{names}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
             write(rows)
     return rows
 
@@ -216,7 +230,7 @@ def main() -> None:
     if arguments.child:
         raise SystemExit(child(arguments.child, arguments))
     sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-    from _gpu_bench import BELOW, FAILED, Row, table
+    from _gpu_bench import BELOW, FAILED, Row, shortened, table
 
     chosen = [p for p in PARTS if p.name == "card" or not arguments.part or p.name in arguments.part]
     flags = ["--tiny"] * arguments.tiny + ["--rehearse"] * arguments.rehearse
@@ -229,7 +243,7 @@ def main() -> None:
 
     rows = together(chosen, flags, arguments.minutes, write)
     write(rows)
-    print(table([Row(**r) for r in rows]))
+    print(table(shortened([Row(**r) for r in rows])))
     raise SystemExit(int(any(r["state"] in (FAILED, BELOW) for r in rows)))
 
 

@@ -40,6 +40,8 @@ static const unsigned char shim_garbage = 0xA5;
 
 static std::mutex shim_mutex;
 static std::condition_variable shim_everyone;
+static unsigned int shim_asked;
+static bool shim_atomic_beyond;
 static unsigned int shim_running, shim_waiting, shim_round;
 
 static void shim_pass() { shim_waiting = 0; ++shim_round; shim_everyone.notify_all(); }
@@ -52,7 +54,8 @@ static void __syncthreads() {
     shim_everyone.wait(lock, [round] { return shim_round != round; });
 }
 
-extern "C" void shim_block(unsigned int block, unsigned int blocks, unsigned int threads) {
+extern "C" void shim_block(unsigned int block, unsigned int blocks, unsigned int threads, unsigned int shared) {
+    shim_asked = shared; shim_atomic_beyond = false;
     blockIdx.x = block; gridDim.x = blocks; blockDim.x = threads;
     shim_running = threads; shim_waiting = 0;
     std::memset(shim_shared, shim_garbage, shim_shared_bytes);
@@ -63,10 +66,16 @@ extern "C" void shim_leave() {
     --shim_running;
     if (shim_running && shim_waiting == shim_running) shim_pass();
 }
-// First byte from `from` on that somebody wrote, or -1.
-extern "C" long long shim_beyond(unsigned int from) {
-    for (unsigned int i = from; i < shim_shared_bytes; ++i) if (shim_shared[i] != shim_garbage) return i;
-    return -1;
+// Whether somebody wrote beyond the shared memory that was asked for, or added to it, be it 0.
+extern "C" int shim_beyond() {
+    for (unsigned int i = shim_asked; i < shim_shared_bytes; ++i) if (shim_shared[i] != shim_garbage) return 1;
+    return shim_atomic_beyond;
+}
+template <class T> static inline T* shim_reached(T* x) {
+    const unsigned char* at = reinterpret_cast<const unsigned char*>(x);
+    if (at + sizeof(T) > shim_shared + shim_asked && at < shim_shared + shim_shared_bytes && at >= shim_shared)
+        shim_atomic_beyond = true;
+    return x;
 }
 
 // --- what the arguments of a kernel are: P for a pointer, then kind and bytes as in NumPy ----------------------------
@@ -162,7 +171,7 @@ template <class T> static inline T shim_fetch(T* x, T value, T (*join)(T, T)) {
     return old;
 }
 #define SHIM_ATOMICS(T) \
-    static inline T atomicAdd(T* x, T v) { return __atomic_fetch_add(x, v, __ATOMIC_RELAXED); } \
+    static inline T atomicAdd(T* x, T v) { return __atomic_fetch_add(shim_reached(x), v, __ATOMIC_RELAXED); } \
     static inline T atomicMin(T* x, T v) { return shim_fetch<T>(x, v, [](T a, T b) { return a < b ? a : b; }); } \
     static inline T atomicMax(T* x, T v) { return shim_fetch<T>(x, v, [](T a, T b) { return a < b ? b : a; }); }
 SHIM_ATOMICS(int)

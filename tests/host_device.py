@@ -186,9 +186,9 @@ class _HostKernel:
         blocks = min(int(blocks), device._blocks)
         with _LAUNCHING:
             for block in range(blocks):
-                self._library.shim_block(block, blocks, device._threads)
+                self._library.shim_block(block, blocks, device._threads, int(shared))
                 self._run(device._threads, given)
-                if self._library.shim_beyond(int(shared)) >= 0:
+                if self._library.shim_beyond():
                     raise AssertionError(f"{self.name} wrote beyond its {shared} bytes of shared memory")
         for value in arguments:
             if isinstance(value, HostArray):

@@ -1,5 +1,6 @@
 """benchmarks/gpu.py without a GPU: it says so in a line, and its rehearsal goes through every part on the host."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -54,11 +55,12 @@ def test_rehearsal(tmp_path):
     parts = {"card", "bits", "speed", "small", "pairs", "learning", "two", "sanitizer", "run", "grids"}
     assert {r["part"] for r in rows} == parts
     bits = [r for r in rows if r["part"] == "bits"]
-    assert {d for d in (1, 2, 3) for r in bits if r["what"].startswith(f"{d}-D step")} == {1, 2, 3}
+    kernels = ("step", "move", "deposit", "flux", "squares", "draws")
+    assert {f"{d}-D {name}" for d in (1, 2, 3) for name in kernels} <= {r["what"] for r in bits}
     # Every bar of the issue stands beside a figure, measured here in name only.
     assert sum(r["bar"] is not None and r["value"] > 0 for r in rows if r["part"] != "bits") >= 13
     lines = out.splitlines()
-    assert len(lines) == len(rows) + 1
+    assert len(lines) == len(rows) + 1 - sum(r["unit"].endswith("the same bits") for r in rows) + 1
     assert lines[0].split() == ["part", "what", "measured", "bar", "of", "bar", "bound", "copy"]
 
 
@@ -89,6 +91,21 @@ def test_failures_are_rows(bench, tmp_path):
         b.row("second", 1.0)
     assert [(r.what, r.state, r.note) for r in b.rows] == [("first", "FAILED", "ValueError: a"), ("second", "", "")]
     assert [json.loads(line)["what"] for line in sink.read_text().splitlines()] == ["first", "second"]
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no g++ to compile CUDA text for the host")
+def test_a_part_that_does_not_end(bench, monkeypatch, tmp_path):
+    """A process whose time is out is ended, and that is a line of the table."""
+    spec = importlib.util.spec_from_file_location("gpu_script", SCRIPT)
+    gpu = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "gpu_script", gpu)
+    spec.loader.exec_module(gpu)
+    bits = next(p for p in gpu.PARTS if p.name == "bits")
+    process = gpu.Process(bits, "bits1", -9.9, tmp_path, ["--rehearse"])
+    rows, code = process.result()
+    assert code == -1
+    assert [(r["part"], r["what"], r["state"]) for r in rows] == [("bits", "bits1", "FAILED")]
+    assert rows[0]["note"].startswith("stopped after")
 
 
 def test_tally_sees_one_bit(bench):

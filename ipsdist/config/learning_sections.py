@@ -90,6 +90,12 @@ class FitSection(Section):
     )
     every: PositiveInt = key(1, "fit every so many slices: 1 all, 10 every tenth; not for the likelihood form", COUNT)
     iterations: PositiveInt = key(50, "most iterations of two_phase", COUNT)
+    device: Literal["cpu", "gpu"] = key(
+        "cpu",
+        "where equations on the mesh are computed: gpu, where the worker has one, is quicker in two dimensions and "
+        "rounds differently in the last digits",
+        one_of("cpu", "gpu"),
+    )
     assembly: Literal["whole", "drawn"] = key(
         "whole",
         "assemble every slice with all terms, or only those that two_phase draws (strong form, on large stores)",

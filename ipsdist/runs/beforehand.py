@@ -9,7 +9,7 @@ from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
 from ipsdist.runs.checks import check
-from ipsdist.runs.devices import Devices, ask, ask_here, device_line, refuse_device
+from ipsdist.runs.devices import Devices, ask, ask_here, device_line, refuse_device, refuse_equations
 from ipsdist.runs.order import STAGES
 from ipsdist.runs.plan import Plan, planned, source_of
 from ipsdist.runs.refusals import afford
@@ -39,6 +39,7 @@ def foresee(
     devices = ask(config, lacks, executor)
     plan = planned(config, setup, executor.capacity, lacks, report, cores_here() if local else None, devices.card)
     refuse_device(config, setup, devices, plan)
+    refuse_equations(config, lacks, executor)
     afford(plan, config, setup, out, local=local)
     tell(f"{'plan':<10} {plan.line()}")
     if line := device_line(config, devices, plan):

@@ -11,10 +11,11 @@ from ipsdist.model.setup import Setup
 from ipsdist.runs.plan import Plan, size
 from ipsdist.runtime.executor import Executor
 from ipsdist.runtime.settings import setting
-from ipsdist.stages.devices import DEVICE_FORCES, Card, card_here, largest_chunk, uses_device
+from ipsdist.stages.devices import DEVICE_FORCES, Card, card_here, computes_on_card, largest_chunk, uses_device
+from ipsdist.stages.equations import EQUATIONS
 from ipsdist.stages.particles import PARTICLES
 
-__all__ = ["NOBODY", "Devices", "ask", "ask_here", "device_line", "refuse_device"]
+__all__ = ["NOBODY", "Devices", "ask", "ask_here", "device_line", "refuse_device", "refuse_equations"]
 
 _NAMED = 3
 _FIX = 'use run.device = "auto", or see docs/gpu.md'
@@ -51,6 +52,20 @@ def ask(config: RunConfig, stages: Collection[str], executor: Executor) -> Devic
         return NOBODY
     if not executor.elsewhere:
         return ask_here(config, 1 if executor.name == "cuda" else executor.workers)
+    return _elsewhere(executor)
+
+
+def refuse_equations(config: RunConfig, stages: Collection[str], executor: Executor) -> None:
+    """Raise InputError where equations shall be computed on a GPU that is not there."""
+    if EQUATIONS.name not in stages or not computes_on_card(config):
+        return
+    devices = _elsewhere(executor) if executor.elsewhere else _here(1)
+    if devices.without and not (setting("resources") and devices.cards):
+        rule, got = "must find a GPU where equations are computed", f'"gpu", but {_shown(devices.without)}'
+        raise InputError("fit.device", rule, got, 'use fit.device = "cpu", or see docs/gpu.md')
+
+
+def _elsewhere(executor: Executor) -> Devices:
     answers = executor.everywhere(card_here)
     cards = tuple(answer for answer in answers.values() if isinstance(answer, Card))
     without = {worker: _reason(answer) for worker, answer in answers.items() if not isinstance(answer, Card)}
@@ -59,8 +74,10 @@ def ask(config: RunConfig, stages: Collection[str], executor: Executor) -> Devic
 
 def ask_here(config: RunConfig, workers: int) -> Devices:
     """Return the device of this process, which ``workers`` of this machine share; 0 stands for itself."""
-    if not uses_device(config):
-        return NOBODY
+    return _here(workers) if uses_device(config) else NOBODY
+
+
+def _here(workers: int) -> Devices:
     answer = card_here()
     if isinstance(answer, Card):
         return Devices((answer,), sharing=max(1, workers))

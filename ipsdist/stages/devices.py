@@ -10,8 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ipsdist import arrays
-from ipsdist.arrays import Device, DeviceMemoryError, NoDeviceError
+from ipsdist.arrays import Device, DeviceMemoryError, NoDeviceError, find_device
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import RunError
 from ipsdist.model.setup import Setup
@@ -84,24 +83,24 @@ def device_of(config: RunConfig) -> Device | None:
     if not uses_device(config):
         return None
     if config.run.device == "gpu":
-        return _device()
+        return _device("run.device", "auto")
     try:
         return _first()
     except NoDeviceError:
         return None
 
 
-def _device() -> Device:
+def _device(key: str, other: str) -> Device:
     try:
         return _first()
     except NoDeviceError as error:
-        text = f'run.device is "gpu", but where the particles are stepped {error}'
-        raise RunError(f'{text}; give the command again with run.device = "auto"') from None
+        text = f'{key} is "gpu", but in the process at work {error}'
+        raise RunError(f'{text}; give the command again with {key} = "{other}"') from None
 
 
 def computes_on_card(config: RunConfig) -> bool:
-    """Tell whether equations are computed on a GPU: only where it was asked for by name, for it rounds differently."""
-    return config.run.device == "gpu" and config.fit.sums != "direct" and config.fit.assembly != "drawn"
+    """Tell whether equations are computed on a GPU: only where it was asked for, for it rounds differently."""
+    return config.fit.device == "gpu" and config.fit.sums != "direct" and config.fit.assembly != "drawn"
 
 
 @contextlib.contextmanager
@@ -110,7 +109,7 @@ def computing(config: RunConfig, setup: Setup) -> Iterator[Callable[[NDArray[Any
 
     Raises RunError as `device_of` and `device_memory` do.
     """
-    device = _device() if computes_on_card(config) else None
+    device = _device("fit.device", "cpu") if computes_on_card(config) else None
     if device is None or not device.computes:
         yield None
         return
@@ -207,7 +206,7 @@ def stepped_on(store: Store) -> str | None:
 @cache
 def _first() -> Device:
     """Return the device of this process, always the same one: it keeps its memory and what it has compiled."""
-    return arrays.find_device()
+    return find_device()
 
 
 def _usable(free: int) -> float:

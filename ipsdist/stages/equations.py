@@ -208,7 +208,7 @@ def _keys(config: RunConfig) -> Mapping[str, Any]:
     known = None if config.known() is None else config.system.potential
     keys: dict[str, Any] = {"dictionary": dictionary, "potential": known}
     if computes_on_card(config):
-        keys["device"] = "gpu"
+        keys["device"] = config.fit.device
     if config.form == "strong":
         drawn = {"assembly": "drawn"} if config.fit.assembly == "drawn" else {}
         thinned = {"every": config.fit.every} if config.fit.every > 1 else {}

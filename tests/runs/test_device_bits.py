@@ -7,7 +7,6 @@ import distributed
 import pytest
 
 import ipsdist as ips
-from ipsdist import arrays as libraries
 from ipsdist.config import resolve
 from ipsdist.model.errors import RunError
 from ipsdist.runs import pipeline
@@ -28,7 +27,7 @@ def card(monkeypatch):
 
     def put(memory: int | None = None) -> HostDevice:
         device = HostDevice() if memory is None else HostDevice(memory=memory)
-        monkeypatch.setattr(libraries, "find_device", lambda number=0: device)
+        monkeypatch.setattr(devices, "find_device", lambda number=0: device)
         devices._first.cache_clear()
         return device
 
@@ -71,12 +70,13 @@ def test_particles_that_pass_through_the_card_change_no_bit(labelled, memory, ca
 
 
 def test_a_card_that_is_full_says_so_and_the_work_goes_on_without_it(card, tmp_path):
-    """One line with both numbers; the same command on the CPU goes on and ends with the bits of a run without a card."""
+    """One line with both numbers; the command goes on with the CPU, and ends with the bits of a run without a card."""
     source = write(tmp_path, 1)
     ips.run(source, tmp_path / "cpu", sets=['run.device="cpu"'], draw=False)
     device = card()
     device.free_bytes = lambda: 30_000 - device._used if device._used else 10**9  # others take it in that moment
-    with pytest.raises(RunError, match=r"^host has .* GB free, and .* GB more were asked for; another process") as error:
+    words = r"^host has .* GB free, and .* GB more were asked for; another process"
+    with pytest.raises(RunError, match=words) as error:
         ips.run(source, tmp_path / "gpu", sets=['run.device="gpu"'], draw=False)
     assert "\n" not in str(error.value)
     ips.run(source, tmp_path / "gpu", sets=['run.device="cpu"'], draw=False)

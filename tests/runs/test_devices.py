@@ -10,7 +10,6 @@ import dask
 import pytest
 
 import ipsdist as ips
-from ipsdist import arrays
 from ipsdist.arrays import NoDeviceError
 from ipsdist.cli.app import main
 from ipsdist.config import resolve
@@ -50,7 +49,7 @@ def found(monkeypatch):
             raise NoDeviceError("CuPy is not installed")
         return SimpleNamespace(name=H200.name, free_bytes=lambda: seen.free)
 
-    monkeypatch.setattr(arrays, "find_device", find)
+    monkeypatch.setattr(devices, "find_device", find)
     monkeypatch.setattr(refusals, "memory_here", lambda: 400 * GB)
     monkeypatch.setattr(refusals, "refuse_disk", lambda plan, out: None)
     devices._first.cache_clear()
@@ -239,7 +238,7 @@ def test_a_run_in_the_memory_of_its_plan(tmp_path, monkeypatch):
     needed = devices.device_plan(10**12, config, prepare(config, read_inputs(config)), 1).bytes
     device = HostDevice(needed)
     ips.run(source, tmp_path / "cpu", sets=["run.device=cpu"], draw=False)
-    monkeypatch.setattr(arrays, "find_device", lambda: device)
+    monkeypatch.setattr(devices, "find_device", lambda: device)
     lines = []
     outcome = ips.run(source, tmp_path / "gpu", sets=["run.device=gpu"], draw=False, tell=lines.append)
     assert any("host: " in line and "streamed" in line for line in lines)
@@ -268,6 +267,20 @@ def test_a_card_too_small(sets, free, said, found):
     assert refused(SerialExecutor(), *sets).startswith(said)
     _, refusal = foreseen(resolve("cubic", sets), Capacity(1, None), place("memory://out"), local=True)
     assert str(refusal).startswith(said)
+
+
+def test_equations_on_a_gpu_that_is_not_there_are_refused(tmp_path, capsys):
+    """Before anything is written; what a GPU rounds differently is made anew when it is asked for."""
+    source = write(tmp_path)
+    assert main(["run", str(source), "--out", str(tmp_path / "out"), "-q", "--set", "fit.device=gpu"]) == 2
+    why = 'error: `fit.device` must find a GPU where equations are computed; got "gpu", but '
+    said = capsys.readouterr().err
+    assert said.startswith(why)
+    assert said.endswith('use fit.device = "cpu", or see docs/gpu.md\n')
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    cpu, gpu = (fingerprints(STAGES, resolve("cubic", [f"fit.device={d}"]), {}) for d in ("cpu", "gpu"))
+    assert [name for name in cpu if cpu[name] != gpu[name]] == ["equations", "kernel"]
 
 
 def test_no_fingerprint_knows_the_device():

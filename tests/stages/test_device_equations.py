@@ -8,7 +8,6 @@ import array_api_strict as strict
 import numpy as np
 import pytest
 
-from ipsdist import arrays as libraries
 from ipsdist.config import resolve
 from ipsdist.runs import pipeline
 from ipsdist.stages import devices
@@ -49,7 +48,7 @@ class StrictDevice(HostDevice):
 @pytest.fixture
 def card(monkeypatch):
     device = StrictDevice()
-    monkeypatch.setattr(libraries, "find_device", lambda number=0: device)
+    monkeypatch.setattr(devices, "find_device", lambda number=0: device)
     devices._first.cache_clear()
     yield device
     devices._first.cache_clear()
@@ -62,7 +61,7 @@ def test_equations_of_a_device_are_those_of_the_host(form, dimension, card, tmp_
     small = [f'fit.form="{form}"', "time.horizon=0.04", "time.positions_at=[]", "system.particles=600"]
     found = {}
     for name in ("cpu", "gpu"):
-        config = resolve(write(tmp_path, dimension), [*small, f'run.device="{name}"'])
+        config = resolve(write(tmp_path, dimension), [*small, f'fit.device="{name}"'])
         pipeline.run(config, place(tmp_path / name), upto="equations")
         found[name] = Store.open(tmp_path / name / "store.zarr")
     assert card.taken > 0
@@ -77,12 +76,12 @@ def test_equations_of_a_device_are_those_of_the_host(form, dimension, card, tmp_
     assert np.array_equal(*(s.read("particles/replica-0/block-0/count") for s in found.values()))
 
 
-def test_auto_leaves_equations_to_the_host(card, tmp_path):
-    """Where nobody asked for the GPU by name no bit depends on it."""
-    for name in ("cpu", "auto"):
+def test_equations_stay_on_the_host_unless_asked(card, tmp_path):
+    """So that no bit of a run depends on whether its particles were stepped on a GPU."""
+    for name in ("cpu", "gpu"):
         config = resolve(write(tmp_path, 1), [f'run.device="{name}"', "time.horizon=0.1"])
         pipeline.run(config, place(tmp_path / name), upto="kernel")
     assert {launch[0] for launch in card.launches} >= {"deposit"}
     assert card.taken == 0
-    one, other = (Store.open(tmp_path / name / "store.zarr").read("kernel/coefficients") for name in ("cpu", "auto"))
+    one, other = (Store.open(tmp_path / name / "store.zarr").read("kernel/coefficients") for name in ("cpu", "gpu"))
     assert one.tobytes() == other.tobytes()

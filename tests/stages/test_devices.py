@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ipsdist import arrays
 from ipsdist.arrays import DeviceMemoryError, NoDeviceError
 from ipsdist.config import resolve
 from ipsdist.model.deposits import MOVE_ONE
@@ -44,7 +43,7 @@ def card(monkeypatch):
         looked.append((arguments, named))
         return CARD
 
-    monkeypatch.setattr(arrays, "find_device", find)
+    monkeypatch.setattr(devices, "find_device", find)
     return looked
 
 
@@ -55,7 +54,7 @@ def none(monkeypatch):
     def find():
         raise NoDeviceError("no GPU was found")
 
-    monkeypatch.setattr(arrays, "find_device", find)
+    monkeypatch.setattr(devices, "find_device", find)
 
 
 def made(*sets, source="cubic"):
@@ -93,14 +92,14 @@ def test_without_a_gpu(none):
     assert device_of(resolve("cubic")) is None
     with pytest.raises(RunError) as error:
         device_of(resolve("cubic", ["run.device=gpu"]))
-    said = 'run.device is "gpu", but where the particles are stepped no GPU was found; '
+    said = 'run.device is "gpu", but in the process at work no GPU was found; '
     assert str(error.value) == said + 'give the command again with run.device = "auto"'
 
 
 def test_what_a_worker_answers(none, monkeypatch):
     """The card, or why there is none."""
     assert devices.card_here() == "no GPU was found"
-    monkeypatch.setattr(arrays, "find_device", lambda: CARD)
+    monkeypatch.setattr(devices, "find_device", lambda: CARD)
     assert devices.card_here() == Card("NVIDIA H200", 139 * GB)
 
 

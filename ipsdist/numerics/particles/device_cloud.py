@@ -38,7 +38,8 @@ class DeviceCloud:
 
     def __init__(self, launcher: Launcher, kept: DeviceArray | Positions, buffers: tuple[DeviceArray, ...]) -> None:
         """Keep positions (n, d) where they are: ``buffers`` are two (rows, d) for those of the host, else none."""
-        self._launcher, self._kept, self._buffers = launcher, kept, buffers
+        self.launcher = launcher
+        self._kept, self._buffers = kept, buffers
 
     @classmethod
     def filled(
@@ -86,10 +87,10 @@ class DeviceCloud:
         if first % LANES and n:
             raise ValueError(f"a part must begin at a multiple of {LANES}; got {first}")
         cloud = cls._made(device, shape, dtype, chunk, resident)
-        name, given = cloud._launcher.law(law, seed, replica)
+        name, given = cloud.launcher.law(law, seed, replica)
         for start, x in cloud._pieces(load=False, store=True):
             size = x.shape[0]
-            cloud._launcher.launch(name, size, (x, np.uint64(size), np.uint64(first + start), *given))
+            cloud.launcher.launch(name, size, (x, np.uint64(size), np.uint64(first + start), *given))
         return cloud
 
     @property
@@ -117,7 +118,7 @@ class DeviceCloud:
 
     def step(self, mesh: Mesh, drift: Array, motion: Motion, noise: Noise, count: Integers) -> int:
         """Move all by the drift at the nodes, add their new weights to ``count``; see `cloud.Cloud`."""
-        launcher, d = self._launcher, self.shape[1]
+        launcher, d = self.launcher, self.shape[1]
         if not self.shape[0]:
             return 0
         nodes = launcher.begin(mesh, drift)
@@ -128,7 +129,7 @@ class DeviceCloud:
 
     def move(self, drift: Array | DeviceArray, motion: Motion, noise: Noise) -> None:
         """Move all by a drift of their own (n, d), float64, that lies on the host or on the device."""
-        launcher, d = self._launcher, self.shape[1]
+        launcher, d = self.launcher, self.shape[1]
         moved = np.float64(motion.dt), np.float64(motion.scale)
         for start, x in self._pieces(store=True):
             size = x.shape[0]
@@ -154,32 +155,32 @@ class DeviceCloud:
 
     def off(self, mesh: Mesh) -> int:
         """Return how many are off the mesh."""
-        off, place = self._launcher.device.zeros((1,), np.uint64), mesh_arguments(mesh)
+        off, place = self.launcher.device.zeros((1,), np.uint64), mesh_arguments(mesh)
         for _, x in self._pieces():
-            self._launcher.launch("off", x.shape[0], (x, np.uint64(x.shape[0]), *place, off))
-        return int(self._launcher.device.to_host(off)[0])
+            self.launcher.launch("off", x.shape[0], (x, np.uint64(x.shape[0]), *place, off))
+        return int(self.launcher.device.to_host(off)[0])
 
     def deposits(self, mesh: Mesh) -> tuple[Integers, Integers]:
         """Return count and products; see `cloud.Cloud`. Raises DeviceMemoryError."""
-        device, place, nodes = self._launcher.device, mesh_arguments(mesh), math.prod(mesh.shape)
+        device, place, nodes = self.launcher.device, mesh_arguments(mesh), math.prod(mesh.shape)
         sums = device.zeros((nodes + 1,), np.uint64)
         products = device.zeros((len(neighbour_offsets(mesh.dimension)), nodes), np.int64)
         for _, x in self._pieces():
             size = x.shape[0]
-            self._launcher.launch("deposit", size, (x, np.uint64(size), *place, sums[:nodes], products, sums[nodes:]))
+            self.launcher.launch("deposit", size, (x, np.uint64(size), *place, sums[:nodes], products, sums[nodes:]))
         count = device.to_host(sums)
         refuse_lost(int(count[-1]), self.shape[0])
         return count[:-1].view(np.int64).reshape(mesh.shape), device.to_host(products).reshape(-1, *mesh.shape)
 
     def moves(self, after: Self, mesh: Mesh, unit: int) -> tuple[Integers, Integers, float]:
         """Return flux, sum of squares and reach; see `cloud.Cloud`. Raises DeviceMemoryError."""
-        device, place, nodes = self._launcher.device, mesh_arguments(mesh), math.prod(mesh.shape)
+        device, place, nodes = self.launcher.device, mesh_arguments(mesh), math.prod(mesh.shape)
         flux = device.zeros((mesh.dimension, nodes), np.int64)
         squares, ends = device.zeros((2,), np.int64), device.zeros((2,), np.uint64)
         for x, y in self._pairs(after):
             size = x.shape[0]
             arguments = (x, y, np.uint64(size), *place, np.float64(unit), flux, squares, ends[:1], ends[1:])
-            self._launcher.launch("flux", size, arguments)
+            self.launcher.launch("flux", size, arguments)
         reach, lost = device.to_host(ends)
         refuse_lost(int(lost), self.shape[0])
         flat = device.to_host(flux)
@@ -187,10 +188,10 @@ class DeviceCloud:
 
     def squares(self, after: Self, mesh: Mesh) -> tuple[Integers, float]:
         """Return sum of squares and reach; see `cloud.Cloud`."""
-        device, inverse = self._launcher.device, np.float64(1.0 / mesh.spacing)
+        device, inverse = self.launcher.device, np.float64(1.0 / mesh.spacing)
         squares, reach = device.zeros((2,), np.int64), device.zeros((1,), np.uint64)
         for x, y in self._pairs(after):
-            self._launcher.launch("squares", x.shape[0], (x, y, np.uint64(x.shape[0]), inverse, squares, reach))
+            self.launcher.launch("squares", x.shape[0], (x, y, np.uint64(x.shape[0]), inverse, squares, reach))
         return device.to_host(squares), float(device.to_host(reach).view(np.float64)[0])
 
     def copy(self, into: Self | None = None) -> Self:
@@ -205,13 +206,13 @@ class DeviceCloud:
             kept = cast(Positions, np.empty_like(self._kept) if into is None else into._kept)
             np.copyto(kept, self._kept)
         else:
-            kept = self._launcher.device.copy(self._kept, out=None if into is None else cast(DeviceArray, into._kept))
-        return into if into is not None else type(self)(self._launcher, kept, self._buffers)
+            kept = self.launcher.device.copy(self._kept, out=None if into is None else cast(DeviceArray, into._kept))
+        return into if into is not None else type(self)(self.launcher, kept, self._buffers)
 
     def rows(self, first: int, stop: int) -> Positions:
         """Return positions [first, stop) on the host: a view of a streamed cloud, a copy of a resident one."""
         part = self._kept[first:stop]
-        return part if isinstance(part, np.ndarray) else self._launcher.device.to_host(part)
+        return part if isinstance(part, np.ndarray) else self.launcher.device.to_host(part)
 
     # --- pieces -----------------------------------------------------------------------------------------------------
 
@@ -234,7 +235,7 @@ class DeviceCloud:
         if isinstance(part, np.ndarray):
             part[...] = given
         else:
-            self._launcher.device.array(np.ascontiguousarray(given, dtype=self.dtype), out=part)
+            self.launcher.device.array(np.ascontiguousarray(given, dtype=self.dtype), out=part)
 
     @property
     def _rows(self) -> int:
@@ -246,7 +247,7 @@ class DeviceCloud:
         if not isinstance(part, np.ndarray):
             return part
         piece = self._buffers[slot][: stop - first]
-        return self._launcher.device.array(part, out=piece) if load else piece
+        return self.launcher.device.array(part, out=piece) if load else piece
 
     def _pieces(self, load: bool = True, store: bool = False) -> Iterator[tuple[int, DeviceArray]]:
         """Yield first particle and positions of every piece; ``store`` brings them back once the caller goes on."""
@@ -256,7 +257,7 @@ class DeviceCloud:
             x = self._on_device(first, stop, 0, load)
             yield first, x
             if store and isinstance(self._kept, np.ndarray):
-                self._launcher.device.to_host(x, out=self._kept[first:stop])
+                self.launcher.device.to_host(x, out=self._kept[first:stop])
 
     def _pairs(self, after: Self) -> Iterator[tuple[DeviceArray, DeviceArray]]:
         """Yield the pieces of this cloud and of the one after."""
@@ -269,12 +270,12 @@ class DeviceCloud:
 
     def _keys(self) -> npt.NDArray[np.uint64]:
         """Return keys of the lowest and highest finite coordinates (2 d), and how many are not finite: (2 d + 1,)."""
-        device, d = self._launcher.device, self.shape[1]
+        device, d = self.launcher.device, self.shape[1]
         start = np.zeros(2 * d + 1, dtype=np.uint64)
         start[:d] = np.iinfo(np.uint64).max
         keys = device.array(start)
         for _, x in self._pieces():
-            self._launcher.launch("extent", x.shape[0], (x, np.uint64(x.shape[0]), keys[: 2 * d], keys[2 * d :]))
+            self.launcher.launch("extent", x.shape[0], (x, np.uint64(x.shape[0]), keys[: 2 * d], keys[2 * d :]))
         return device.to_host(keys)
 
     def _extent_of_rows(self) -> tuple[Array, Array]:

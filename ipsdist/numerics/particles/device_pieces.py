@@ -17,7 +17,17 @@ from ipsdist.numerics.device.cuda import text
 from ipsdist.numerics.particles.cloud import Motion, Noise
 from ipsdist.numerics.particles.noise import INITIAL_NORMALS, INITIAL_UNIFORMS, NORMAL_TABLE, seed_words, stream_of
 
-__all__ = ["LANES", "Launcher", "StepGrid", "mesh_arguments", "noise_arguments", "piece_rows", "real", "step_grid"]
+__all__ = [
+    "LANES",
+    "STATIC_BYTES",
+    "Launcher",
+    "StepGrid",
+    "mesh_arguments",
+    "noise_arguments",
+    "piece_rows",
+    "real",
+    "step_grid",
+]
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -35,8 +45,8 @@ _GROUP = {1: 4, 2: 2, 3: 1}
 """Particles that a thread steps together, by dimension."""
 _RESERVED = 1024
 """Bytes of shared memory that the system takes of every block."""
-_TABLE = NORMAL_TABLE.nbytes + -NORMAL_TABLE.nbytes % 128
-"""Bytes of shared memory in which a kernel keeps the table of the normals, beside what is asked for."""
+STATIC_BYTES = NORMAL_TABLE.nbytes + 128
+"""Shared memory that a kernel has beside what is asked for, at most: the table of the normals, and a few numbers."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +70,13 @@ class StepGrid:
 
 def step_grid(device: Device, nodes: int, dimension: int, itemsize: int) -> StepGrid:
     """Return the grid for a mesh of so many nodes whose drift has ``itemsize`` bytes a number."""
-    room = device.shared_bytes - _TABLE
+    room = device.shared_bytes - STATIC_BYTES
     counters = 4 * nodes
     both = counters + dimension * nodes * itemsize
     if counters > room:
         return StepGrid(False, False, _THREADS, _STEPPING // _THREADS, 0)
     shared = both if both <= room else counters
-    held = (device.shared_bytes + _RESERVED) // (shared + _TABLE + _RESERVED)
+    held = (device.shared_bytes + _RESERVED) // (shared + STATIC_BYTES + _RESERVED)
     # A block that has much of the shared memory to itself must bring the threads of several.
     threads = next(threads for threads in (_THREADS, 512, _STEPPING) if held * threads >= _STEPPING)
     return StepGrid(True, shared == both, threads, _STEPPING // threads, shared)

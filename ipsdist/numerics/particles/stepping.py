@@ -136,7 +136,10 @@ class Stepper:
 
     def _advance_mesh(self, state: State, steps: int, together: Together) -> None:
         assert self._mesh_force is not None
-        for _ in range(steps):
+        goal = state.step + steps
+        while state.step < goal:
+            if self._leap(state, goal - state.step, together):
+                continue
             drift = self._mesh_force.node_drift(state.mesh, state.count)
             if state.cloud.dtype == np.float32:
                 # As exact as the positions; half the bytes where a device keeps it near its cores.
@@ -155,6 +158,29 @@ class Stepper:
             if left:
                 self._follow(state, together)
                 _deposit(state, together)
+
+    def _leap(self, state: State, steps: int, together: Together) -> bool:
+        """Let the device do up to ``steps`` steps by itself, with the same bits; tell whether it did any."""
+        assert self._mesh_force is not None
+        cloud, mesh = state.cloud, state.mesh
+        if isinstance(cloud, HostCloud) or together.size > 1 or cloud.shape != (self._system.particles, 1):
+            return False
+        from ipsdist.numerics.particles.device_cloud import DeviceCloud
+        from ipsdist.numerics.particles.device_leap import can_leap, leap
+
+        lags = self._mesh_force.lag_table(mesh)
+        if lags is None or not isinstance(cloud, DeviceCloud) or not cloud.resident:
+            return False
+        if not can_leap(cloud.launcher.device, mesh.shape[0], cloud.shape[0], cloud.dtype):
+            return False
+        counts = state.count[None].copy()
+        done, lost = leap([cloud], mesh, lags, self._motion(state), [self._noise], steps, counts)
+        state.step += int(done[0])
+        state.count = counts[0]
+        if lost[0]:
+            self._follow(state, together)
+            _deposit(state, together)
+        return True
 
     def _advance_particles(self, state: State, steps: int) -> None:
         assert self._force is not None

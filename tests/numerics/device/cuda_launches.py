@@ -22,10 +22,10 @@ def mesh_arguments(mesh):
 class Particles:
     """Functions of particles.cu for one dimension and type; ``threads`` of a block run at the same time."""
 
-    def __init__(self, dimension, real, nodes=1, field=1, threads=1):
-        self.d, self.dtype, self.nodes, self.field = dimension, DTYPES[real], nodes, field
+    def __init__(self, dimension, real, nodes=1, field=1, packed=0, threads=1):
+        self.d, self.dtype, self.nodes, self.field, self.packed = dimension, DTYPES[real], nodes, field, packed
         self.device = HostDevice(threads=threads)
-        defines = {"D": dimension, "REAL": real, "NODES": nodes, "FIELD": field}
+        defines = {"D": dimension, "REAL": real, "NODES": nodes, "FIELD": field, "PACKED": packed}
         self.functions = self.device.program(text("particles", **defines), NAMES)
         self.table = self.device.array(NORMAL_TABLE)
 
@@ -41,10 +41,13 @@ class Particles:
         """Step positions (n, d) and add to count (nodes...); return how many left and how many were off before."""
         first, number, stream, low, high = noise
         size = math.prod(mesh.shape)
+        drift = drift.reshape(self.d, size)
+        if self.packed:
+            drift = np.pad(drift.T, [(0, 0), (0, int(self.d == 3))], constant_values=np.nan)
         shared = self.nodes * size * (4 + self.field * self.d * x.dtype.itemsize)
         lost, counts = np.zeros(2, np.uint64), count.reshape(-1)
         self.launch(
-            "step", x, np.uint64(len(x)), np.ascontiguousarray(drift.reshape(self.d, size)), *mesh_arguments(mesh),
+            "step", x, np.uint64(len(x)), np.ascontiguousarray(drift), *mesh_arguments(mesh),
             np.float64(dt), np.float64(scale), NORMAL_TABLE.copy(), np.uint64(first),
             *map(np.uint32, (number, stream, low, high)), counts, lost, shared=shared,
         )  # fmt: skip

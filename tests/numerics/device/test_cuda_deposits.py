@@ -60,6 +60,7 @@ def test_flux_and_squares(dimension, real):
     """Flux in any unit, squares and reach are Numba's, and so are the squares without a mesh."""
     x, mesh = cloud(dimension, real)
     after = (x + np.random.default_rng(9).normal(0, 2, x.shape)).astype(x.dtype)
+    after[::5] -= 30  # squares of more than 32 bits
     kernels = Particles(dimension, real, threads=2)
     for unit in (2**20, 2**11):
         expected, squares, reach = moves_of(x, after, mesh, unit)

@@ -39,12 +39,12 @@ def setting(dimension, dtype, particles):
     return x.astype(dtype), mesh, rng.normal(size=(dimension, *mesh.shape)).astype(dtype)
 
 
-@pytest.mark.parametrize(("nodes", "field"), [(1, 1), (1, 0), (0, 0)])
+@pytest.mark.parametrize(("nodes", "field", "packed"), [(1, 1, 0), (1, 0, 0), (0, 0, 0), (0, 0, 1)])
 @pytest.mark.parametrize("real", ["float", "double"])
 @pytest.mark.parametrize("dimension", [1, 2, 3])
-def test_equals_numba(dimension, real, nodes, field):
+def test_equals_numba(dimension, real, nodes, field, packed):
     """Positions and counts of any number of particles have Numba's bits, step after step."""
-    kernels = Particles(dimension, real, nodes, field)
+    kernels = Particles(dimension, real, nodes, field, packed)
     for particles in (1, 2, 3, 5, 1003):
         x, mesh, drift = setting(dimension, DTYPES[real], particles)
         expected = x.copy()
@@ -126,7 +126,7 @@ def test_those_off_before(dimension, real, value):
 
 @pytest.mark.parametrize("real", ["float", "double"])
 @pytest.mark.parametrize(("lower", "spacing"), [
-    (-3, 2.0**-40), (2**19 - 20, 2.0**-10), (-(2**19) + 1, 1.0), (2**21, 2.0**-5), (-(2**33), 2.0**-3), (-4, 2.0**80),
+    (-3, 2.0**-40), (2**19 - 20, 2.0**-10), (-(2**19) - 8, 1.0), (2**21, 2.0**-5), (-(2**33), 2.0**-3), (-4, 2.0**80),
     (-5, 4.0),
 ])  # fmt: skip
 def test_far_and_fine_meshes(real, lower, spacing):
@@ -154,6 +154,18 @@ def test_more_than_a_counter_holds(nodes):
         x, np.zeros((1, 5), np.float32), mesh, 0.1, 0.0, NOISE, count
     ) == (0, 0)  # fmt: skip
     assert count.tolist() == [0, 0, n << 16, 0, 0]
+
+
+@pytest.mark.parametrize("real", ["float", "double"])
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_end_of_the_mesh(dimension, real):
+    """Next to its upper end all weight is that of the last node, and nothing is added beyond the counters."""
+    mesh, dtype = Mesh(1.0, (-2,) * dimension, (5,) * dimension), DTYPES[real]
+    drift = np.zeros((dimension, *mesh.shape), dtype)
+    x = np.full((9, dimension), np.nextafter(dtype(2), dtype(0)))
+    count = np.zeros(mesh.shape, np.int64)
+    assert Particles(dimension, real).step(x, drift, mesh, 0.1, 0.0, NOISE, count) == (0, 0)
+    assert count[(-1,) * dimension] == 9 << 16 == count.sum()
 
 
 def test_weights_of_special_shares():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipsdist.arrays import DeviceMemoryError
-from ipsdist.numerics.particles.device_pieces import piece_rows, step_grid
+from ipsdist.numerics.particles.device_pieces import STATIC_BYTES, piece_rows, step_grid
 from ipsdist.numerics.particles.noise import NORMAL_TABLE
 from tests.host_device import HostDevice
 
@@ -29,10 +29,10 @@ def test_grids_fit(nodes, dimension, itemsize, shared):
     if grid.counters:
         assert grid.shared == (field if grid.field else 4 * nodes)
         assert grid.resident * (held + 1024) <= shared + 1024
-        assert grid.field == (field + 4224 <= shared)
+        assert grid.field == (field + STATIC_BYTES <= shared)
     else:
         assert grid.shared == 0 == grid.field
-        assert 4 * nodes + 4224 > shared
+        assert 4 * nodes + STATIC_BYTES > shared
 
 
 @pytest.mark.parametrize(

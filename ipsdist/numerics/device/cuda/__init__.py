@@ -1,11 +1,11 @@
-"""CUDA text of the device code: the twins of the Numba functions beside it, for whatever compiles them (arrays.Device)."""
+"""CUDA text of the device code: twins of the Numba functions beside it, for what compiles them (`arrays.Device`)."""
 
 from __future__ import annotations
 
 import re
 from importlib.resources import files
 
-__all__ = ["text"]
+__all__ = ["leap_bytes", "text"]
 
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 _VALUE = re.compile(r"-?\d+|[A-Za-z_]\w*")
@@ -35,3 +35,8 @@ def _pasted(file: str, seen: set[str]) -> str:
         return _pasted(included, seen)
 
     return _INCLUDE.sub(paste, files(__package__).joinpath(file).read_text(encoding="utf-8"))
+
+
+def leap_bytes(nodes: int, itemsize: int) -> int:
+    """Return the bytes of dynamic shared memory that `leap` needs for so many nodes; positions have ``itemsize``."""
+    return 8 * (3 * nodes - 1) + (itemsize + 4) * nodes

@@ -51,7 +51,7 @@ DEVICE bool locate(const REAL* x, const Mesh& mesh, int& node, double* share) {
 
 // --- gather: linear along the last axis first ----------------------------------------------------------------------
 
-// Drifts of TOGETHER axes at a node, from memory that several threads read (of a kernel: __ldg is for what none writes).
+// Drifts of TOGETHER axes at a node, in one load where there are several: two numbers, or four, the last of no use.
 template <int TOGETHER> struct Corner;
 template <> struct Corner<1> {
     static DEVICE void read(const DRIFT* at, DRIFT (&f)[1]) { f[0] = *at; }
@@ -61,6 +61,13 @@ template <> struct Corner<2> {
     static DEVICE void read(const DRIFT* at, DRIFT (&f)[2]) {
         const Pair pair = *reinterpret_cast<const Pair*>(at);
         f[0] = pair.f0; f[1] = pair.f1;
+    }
+};
+template <> struct Corner<3> {
+    struct alignas(16) Four { DRIFT part[4]; };
+    static DEVICE void read(const DRIFT* at, DRIFT (&f)[3]) {
+        const Four four = *reinterpret_cast<const Four*>(at);
+        f[0] = four.part[0]; f[1] = four.part[1]; f[2] = four.part[2];
     }
 };
 
@@ -88,6 +95,7 @@ template <int TOGETHER, int PITCH> struct Linear<D - 1, TOGETHER, PITCH> {
 
 // Drifts (d, nodes) in global memory.
 struct Spread {
+    static const bool at_once = false;
     const DRIFT* __restrict__ drift;
     DEVICE double along(int axis, int node, const Mesh& mesh, const double* share) const {
         double force[1];
@@ -100,8 +108,20 @@ struct Spread {
     }
 };
 
+// Drifts (nodes, PITCH) in global memory: a node of the plane or of space is one load, and a cell of space touches half
+// of the sectors of memory. PITCH numbers, of which the first D count: 1, 2 or 4.
+#define PITCH (D == 3 ? 4 : D)
+struct Joined {
+    static const bool at_once = true;
+    const DRIFT* __restrict__ drift;
+    DEVICE void gather(int node, const Mesh& mesh, const double* share, double (&force)[D]) const {
+        Linear<0, D, PITCH>::at(drift + (i64)node * PITCH, mesh, share, force);
+    }
+};
+
 // Drifts (nodes, d) in shared memory: in the plane one load takes both numbers of a node.
 struct Packed {
+    static const bool at_once = false;
     const DRIFT* drift;
     DEVICE double along(int axis, int node, const Mesh& mesh, const double* share) const {
         double force[1];

@@ -3,18 +3,12 @@
 //
 // D: 1, 2 or 3. REAL: float or double, what positions are kept in; all arithmetic is in double. NODES: 1 if the counters
 // of a step lie in shared memory (4 bytes a node). FIELD: 1 if the drift lies there too, before them.
-// Every entry is right for any grid and block of one axis.
+// PACKED (without FIELD): 1 if the drift of a step is given as (nodes, PITCH), 2 numbers a node in the plane and 4 in
+// space, the last of them of no use; else it is (d, nodes).
+// Every entry is right for any grid and block of one axis; a step in space with PACKED for up to 512 threads a block.
 
-#include "arithmetic.cuh"
-
-#define REAL_IS_float 1
-#define REAL_IS_double 0
-#define JOINED(a, b) a##b
-#define REAL_IS(type) JOINED(REAL_IS_, type)
-#if REAL_IS(REAL)
-typedef float DRIFT;
-#else
-typedef double DRIFT;
+#ifndef PACKED
+#define PACKED 0
 #endif
 
 #include "stepping.cuh"
@@ -48,7 +42,7 @@ DEVICE void step_all(REAL* x, u64 n, u64 first, const Noise& noise, const Table&
     if (CARRIED) carry(carried, place.mesh.nodes, 1, sums);
 }
 
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(PACKED && D == 3 ? 512 : 1024)
 step(REAL* __restrict__ x, u64 n, const DRIFT* __restrict__ drift, MESH, double dt, double scale,
      const float* __restrict__ table, u64 first, u32 number, u32 stream, u32 low, u32 high, u64* count, u64* lost) {
     extern __shared__ __align__(16) unsigned char memory[];
@@ -62,6 +56,8 @@ step(REAL* __restrict__ x, u64 n, const DRIFT* __restrict__ drift, MESH, double 
     for (int a = 0; a < D; ++a)
         for (int k = threadIdx.x; k < mesh.nodes; k += blockDim.x) held[D * k + a] = __ldg(drift + (i64)a * mesh.nodes + k);
     const Packed field = {held};
+    #elif PACKED
+    const Joined field = {drift};
     #else
     const Spread field = {drift};
     #endif

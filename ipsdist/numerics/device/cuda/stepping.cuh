@@ -1,6 +1,11 @@
 // One Euler-Maruyama step of a group of particles: twin of device/step.py. Needs D and REAL.
 
+#include "arithmetic.cuh"
 #include "noise.cuh"
+
+// The drift at the nodes is kept in the type of the positions.
+typedef REAL DRIFT;
+
 #include "mesh.cuh"
 #include "memory.cuh"
 
@@ -191,12 +196,16 @@ DEVICE void step_slowly(REAL* x, int particles, u64 words, const Noise& noise, c
         double share[D];
         words_of(words, noise, word);
         place.from(x, node, share);
-        #pragma unroll 1
+        double force[D];
+        if constexpr (Field::at_once) field.gather(node, place.mesh, share, force);
+        #pragma unroll (Field::at_once ? D : 1)
         for (int a = 0; a < D; ++a) {
+            double pull;
+            if constexpr (Field::at_once) pull = force[a]; else pull = field.along(a, node, place.mesh, share);
             u32 own = word[0];
             #pragma unroll
             for (int i = 1; i < GROUP; ++i) own = p * D + a == i ? word[i] : own;
-            x[a] = moved(x[a], field.along(a, node, place.mesh, share), normal(own, table), motion);
+            x[a] = moved(x[a], pull, normal(own, table), motion);
         }
         give_slowly(x, 1, place, count, lost);
     }
