@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from _gpu_bench import DONE, FAILED, SAME_BITS, Bench, differing
-from _gpu_kernels import KINDS, Guarded, Kernels, Words, mesh_words
+from _gpu_kernels import KINDS, LAYOUTS, Guarded, Kernels, Layout, Words, mesh_words
 
 from ipsdist.model.deposits import MOVE_ONE
 from ipsdist.model.mesh import Mesh
@@ -54,15 +54,15 @@ class Tally:
 def check(bench: Bench, dimension: int) -> None:
     """Check all kernels in one dimension."""
     rng = np.random.default_rng(7 + dimension)
-    rounds = 1 if bench.rehearse else 2 if bench.tiny else 6
+    rounds = 1 if bench.rehearse else 2 if bench.tiny else 5
     tallies: dict[str, Tally] = {name: Tally() for name in CHECKS}
-    for kind, nodes, field in _layouts(bench, dimension):
-        with bench.case(f"{dimension}-D {kind}: text compiled, counters {_where(nodes, field)}"):
-            kernels = Kernels(bench.device, dimension, kind, nodes, field)
-            # All kernels but the step are the same text whatever lies in shared memory.
-            names = CHECKS if not nodes or bench.rehearse else {"step": CHECKS["step"]}
+    for kind, layout in _layouts(bench, dimension):
+        with bench.case(f"{dimension}-D {kind}: text compiled with {layout}"):
+            kernels = Kernels(bench.device, dimension, kind, layout)
+            # All kernels but the step are the same text for every layout.
+            names = CHECKS if layout == LAYOUTS[0] or bench.rehearse else {"step": CHECKS["step"]}
             for number, (name, one) in itertools.product(range(rounds), names.items()):
-                case = f"{kind} {_where(nodes, field)} round {number}"
+                case = f"{kind} {layout} round {number}"
                 if bench.left() < 3:
                     continue
                 try:
@@ -73,15 +73,11 @@ def check(bench: Bench, dimension: int) -> None:
         tally.tell(bench, f"{dimension}-D {name}")
 
 
-def _layouts(bench: Bench, dimension: int) -> list[tuple[str, bool, bool]]:
-    """Return kinds of positions with what lies in shared memory, counters and drift; a rehearsal takes two of six."""
+def _layouts(bench: Bench, dimension: int) -> list[tuple[str, Layout]]:
+    """Return kinds of positions with layouts of a step; a rehearsal takes two of ten."""
     if bench.rehearse:
-        return [("float32", True, dimension != 2), ("float64", False, False)]
-    return [(kind, *where) for kind in KINDS for where in ((False, False), (True, False), (True, True))]
-
-
-def _where(nodes: bool, field: bool) -> str:
-    return "and drift in shared memory" if field else "in shared memory" if nodes else "in global memory"
+        return [("float32", LAYOUTS[5 - dimension]), ("float64", LAYOUTS[dimension % 2])]
+    return list(itertools.product(KINDS, LAYOUTS))
 
 
 def _size(rng: np.random.Generator, bench: Bench, number: int) -> int:
@@ -134,7 +130,7 @@ def _step(kernels: Kernels, rng: np.random.Generator, n: int, tally: Tally, case
         rest = dt, scale, NORMAL_TABLE, *words.numba(), count
         lost = step(moved.reshape(-1), drift, np.array(mesh.lower), 1 / mesh.spacing, *rest)
         x_there, count_there, lost_there = there
-        on_device = x_there.array, n, kernels.device.array(drift), mesh, dt, scale, words
+        on_device = x_there.array, n, kernels.field(drift), mesh, dt, scale, words
         kernels.step(grid, *on_device, count_there.array, lost_there.array)
         left, off = lost_there.host().tolist()
         if gone:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ipsdist.model.mesh import Mesh
 from ipsdist.numerics.device.cuda import text
+from ipsdist.numerics.particles.device_pieces import STATIC_BYTES
 from ipsdist.numerics.particles.noise import NORMAL_TABLE
 
 NAMES = ("step", "move", "deposit", "flux", "squares", "draw_mixture", "draw_uniform")
@@ -63,24 +64,53 @@ class Guarded:
         return whole[self._first : end].reshape(self._shape)
 
 
-class Kernels:
-    """The kernels for one dimension and kind of positions; ``nodes`` and ``field`` as particles.cu explains them."""
+@dataclass(frozen=True)
+class Layout:
+    """Where counters and drift of a step lie."""
 
-    def __init__(self, device: Any, dimension: int, kind: str, nodes: bool = False, field: bool = False) -> None:
-        self.device, self.dimension, self.kind = device, dimension, np.dtype(kind)
-        self.nodes, self.field = nodes, field
-        source = text("particles", D=dimension, REAL=KINDS[kind], NODES=int(nodes), FIELD=int(field))
-        self._program = device.program(source, NAMES)
+    nodes: bool = False
+    """The counters lie in shared memory."""
+    field: bool = False
+    """The drift lies there too."""
+    packed: bool = False
+    """The drift lies in global memory node by node."""
+
+    def __str__(self) -> str:
+        return f"NODES={int(self.nodes)} FIELD={int(self.field)} PACKED={int(self.packed)}"
+
+
+LAYOUTS = (Layout(), Layout(packed=True), Layout(True), Layout(True, packed=True), Layout(True, True))
+
+
+class Kernels:
+    """The kernels for one dimension and kind of positions, with the layout of a step."""
+
+    def __init__(self, device: Any, dimension: int, kind: str, layout: Layout = LAYOUTS[0]) -> None:
+        self.device, self.dimension, self.kind, self.layout = device, dimension, np.dtype(kind), layout
+        where = {"NODES": int(layout.nodes), "FIELD": int(layout.field), "PACKED": int(layout.packed)}
+        self._program = device.program(text("particles", D=dimension, REAL=KINDS[kind], **where), NAMES)
         self.table = device.array(NORMAL_TABLE)
 
-    def shared(self, mesh: Mesh) -> int:
-        """Return the bytes of shared memory that a step takes."""
-        nodes = math.prod(mesh.shape)
-        each = 4 * self.nodes + self.dimension * self.kind.itemsize * self.field
-        return nodes * each
+    @property
+    def most_threads(self) -> int:
+        """Threads of a block that a step may have."""
+        return 512 if self.layout.packed and self.dimension == 3 else 1024
 
-    def fits(self, mesh: Mesh) -> bool:
-        return self.shared(mesh) <= self.device.shared_bytes
+    def shared(self, mesh: Mesh) -> int:
+        """Return the bytes of shared memory that a step asks for."""
+        each = 4 * self.layout.nodes + self.dimension * self.kind.itemsize * self.layout.field
+        return math.prod(mesh.shape) * each
+
+    def fits(self, mesh: Mesh, blocks: int = 1) -> bool:
+        """Tell whether so many blocks of a step fit into the shared memory of a multiprocessor."""
+        return (self.shared(mesh) + STATIC_BYTES) * blocks <= self.device.shared_bytes
+
+    def field(self, drift: Any) -> Any:
+        """Return the drift (d, nodes...) on the device as a step takes it; what no particle may need is NaN."""
+        flat = np.ascontiguousarray(drift, dtype=self.kind).reshape(self.dimension, -1)
+        if self.layout.packed:
+            flat = np.pad(flat.T, [(0, 0), (0, int(self.dimension == 3))], constant_values=np.nan)
+        return self.device.array(np.ascontiguousarray(flat))
 
     def launch(self, name: str, grid: tuple[int, int], arguments: Sequence[Any], shared: int = 0) -> None:
         self._program[name](*grid, arguments, shared)

@@ -18,7 +18,7 @@ from _gpu_speed import DT, KERNEL, law, rule_mesh
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.radial import RadialKernel
 from ipsdist.numerics.densities.deposit import weights_of
-from ipsdist.numerics.device.cuda import text
+from ipsdist.numerics.device.cuda import leap_bytes, text
 from ipsdist.numerics.device.lag_sums import lag_sums
 from ipsdist.numerics.device.step import step
 from ipsdist.numerics.particles.forces.mesh import MeshForce
@@ -29,6 +29,7 @@ FEW, REPLICAS = 20_000, 100
 BAR_REPLICAS, MOST_ALONE = 2e10, 60.0
 """Particle-steps a second of all replicas; microseconds of a step of one system."""
 THREADS = (256, 512, 1024)
+"""Of a block; the package takes the last."""
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Leap:
         self.x, self.count = Guarded(device, given.x), Guarded(device, given.counts().astype(np.uint64))
         self.done, self.lost = Guarded(device, zeros), Guarded(device, zeros)
         nodes = given.mesh.shape[0]
-        self.shared = 8 * (3 * nodes - 1) + (given.x.itemsize + 4) * nodes
+        self.shared = leap_bytes(nodes, given.x.itemsize)
         self._size = np.uint32(given.x.shape[1]), np.uint32(replicas)
 
     def __call__(self, grid: tuple[int, int], steps: int, number: int) -> None:
@@ -177,7 +178,7 @@ def measure(bench: Bench) -> None:
                 found.append((seconds / steps, threads))
                 if leap.lost.host().any():
                     raise RuntimeError(f"{leap.lost.host().sum()} particles left the mesh")
-            each, threads = min(found)
+            each = found[-1][0]  # the package's own choice
             bar = {"bar": MOST_ALONE, "most": True} if replicas == 1 else {"bar": BAR_REPLICAS}
             value, unit = (1e6 * each, "us a step") if replicas == 1 else (replicas * n / each, "/s")
             told = ", ".join(f"{1e6 * s:.3g} us with {t} threads" for s, t in found)

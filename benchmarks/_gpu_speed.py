@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from _gpu_bench import Bench
-from _gpu_kernels import Kernels, Words
+from _gpu_kernels import LAYOUTS, Kernels, Layout, Words
 
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.radial import RadialKernel
@@ -167,28 +167,25 @@ def _best(bench: Bench, dimension: int, mesh: Mesh, what: str) -> None:
     cloud = drawn(bench, n, dimension, "float32", given=inside(mesh))
     x = device.array(cloud.rows(0, n))
     del cloud
-    drift = device.zeros((dimension, math.prod(mesh.shape)), np.float32)
+    drift = np.zeros((dimension, *mesh.shape))
     count, lost = device.zeros(mesh.shape, np.uint64), device.zeros((2,), np.uint64)
-    words = Words(0, 0, 0, 1, 0)
-    scale = 0.1 * mesh.spacing * 1e-3
-    found = []
-    for layout in ((True, True), (True, False), (False, False)):
-        kernels = Kernels(device, dimension, "float32", *layout)
-        if not kernels.fits(mesh):
-            continue
+    words, scale = Words(0, 0, 0, 1, 0), 1e-4 * mesh.spacing
+    found: dict[Layout, list[tuple[float, int, int]]] = {}
+    for layout in LAYOUTS[2:4] if bench.tiny else LAYOUTS:
+        kernels = Kernels(device, dimension, "float32", layout)
+        field = kernels.field(drift)
         for threads, each in itertools.product((256,) if bench.tiny else (128, 256, 512, 1024), (1, 2, 4, 8)):
-            if threads * each > 2048 or kernels.shared(mesh) * each > device.shared_bytes:
+            if threads > kernels.most_threads or threads * each > 2048 or not kernels.fits(mesh, each):
                 continue
             grid = device.processors * each, threads
-            with bench.case(f"{dimension}-D, {each} x {threads} threads"):
-                one = partial(kernels.step, grid, x, n, drift, mesh, 0.0, scale, words, count, lost)
-                found.append((bench.timed(one, 3, 0.01), layout, each, threads))
+            with bench.case(f"{dimension}-D, {each} x {threads} threads, {layout}"):
+                one = partial(kernels.step, grid, x, n, field, mesh, 0.0, scale, words, count, lost)
+                found.setdefault(layout, []).append((bench.timed(one, 3, 0.01), each, threads))
     if not found:
         raise RuntimeError("no grid could be launched")
-    seconds, (nodes, field), each, threads = min(found)
-    note = f"NODES={int(nodes)} FIELD={int(field)}, {each} x {threads} threads a multiprocessor"
-    bench.rate(what, n, seconds, 8 * dimension, note=note)
-    for layout in {f[1] for f in found}:
-        best = min(f for f in found if f[1] == layout)
-        bench.rate(f"  NODES={int(layout[0])} FIELD={int(layout[1])}", n, best[0], 8 * dimension,
-                   note=f"{best[2]} x {best[3]} threads")  # fmt: skip
+    best = min(found, key=lambda layout: min(found[layout]))
+    for layout, times in found.items():
+        seconds, each, threads = min(times)
+        name = what if layout == best else f"  {layout}"
+        note = f"{layout}, {each} x {threads} threads a multiprocessor"
+        bench.rate(name, n, seconds, 8 * dimension, note=note)

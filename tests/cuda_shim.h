@@ -32,7 +32,7 @@ struct dim3 { unsigned int x, y, z; };
 static thread_local dim3 threadIdx = {0, 0, 0};
 static dim3 blockIdx = {0, 0, 0}, blockDim = {1, 1, 1}, gridDim = {1, 1, 1};
 
-// --- a block --------------------------------------------------------------------------------------------------------
+// --- a block ------------------------------------------------------------------------------------------------------
 
 static const unsigned int shim_shared_bytes = 1u << 20;
 alignas(128) static unsigned char shim_shared[shim_shared_bytes];
@@ -78,7 +78,7 @@ template <class T> static inline T* shim_reached(T* x) {
     return x;
 }
 
-// --- what the arguments of a kernel are: P for a pointer, then kind and bytes as in NumPy ----------------------------
+// --- what the arguments of a kernel are: P for a pointer, then kind and bytes as in NumPy -------------------------
 
 template <class T> void shim_type(char*& out) {
     typedef typename std::remove_cv<typename std::remove_pointer<T>::type>::type V;
@@ -88,7 +88,7 @@ template <class T> void shim_type(char*& out) {
 }
 template <class... A> void shim_describe(void (*)(A...), char* out) { *out = 0; (shim_type<A>(out), ...); }
 
-// --- vectors --------------------------------------------------------------------------------------------------------
+// --- vectors ------------------------------------------------------------------------------------------------------
 
 struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
@@ -99,7 +99,7 @@ static inline float2 make_float2(float x, float y) { return {x, y}; }
 static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 static inline double2 make_double2(double x, double y) { return {x, y}; }
 
-// --- arithmetic: the compiler must not contract (-ffp-contract=off) ---------------------------------------------------
+// --- arithmetic: the compiler must not contract (-ffp-contract=off) -----------------------------------------------
 
 static inline float __fadd_rn(float a, float b) { return a + b; }
 static inline float __fsub_rn(float a, float b) { return a - b; }
@@ -159,7 +159,7 @@ static inline float __int2float_rn(int x) { return (float)x; }
 static inline float __uint2float_rn(unsigned int x) { return (float)x; }
 static inline float __double2float_rn(double x) { return (float)x; }
 
-// --- memory -----------------------------------------------------------------------------------------------------------
+// --- memory -------------------------------------------------------------------------------------------------------
 
 template <class T> static inline T __ldg(const T* x) { return *x; }
 template <class T> static inline T __ldcs(const T* x) { return *x; }

@@ -1,8 +1,8 @@
 // Many steps of small systems on a line in one launch: a block takes a replica after the other, and finds the drift
 // itself, with the bits of device/lag_sums.py, device/step.py and forces/mesh.py. D: 1. REAL: float or double.
 //
-// Shared memory, in this order, with `nodes` nodes: forces (2 nodes - 1) and weights (nodes) in double, drift (nodes) in
-// REAL, counters (nodes) in 32 bits, which hold all of at most 65535 particles. Right for any grid and block of one axis.
+// Shared memory, in this order, with `nodes` nodes: forces (2 nodes - 1) and weights (nodes) in double, drift (nodes)
+// in REAL, counters (nodes) in 32 bits, which hold all of at most 65535 particles. Right for any grid and block.
 
 #include "stepping.cuh"
 

@@ -1,4 +1,4 @@
-// Positions in groups of particles: those that one Philox block serves on a line (4) and in the plane (2); one in space,
+// Positions in groups of particles: those that a Philox block serves on a line (4) and in the plane (2); one in space,
 // where memory is what takes time, and registers would not do for the four of three blocks. Needs D and REAL.
 
 #define CROWD (D == 3 ? 1 : 4 / D)

@@ -32,7 +32,7 @@ DEVICE Mesh mesh_of(MESH) {
 }
 #define THE_MESH mesh_of(lower0, lower1, lower2, side0, side1, side2, inverse)
 
-// Lowest node of the cell of a position and its share of the upper node of each axis; false, and any node, off the mesh.
+// Lowest node of the cell of a position, and its share of the upper node of each axis; false, any node, off the mesh.
 // Bits of doubles are in the order of the doubles, so one unsigned comparison of `floored` - origin is exact for every
 // position while the mesh lies within 2**50 cells of 0: what is below, beyond, huge, infinite or NaN gives more.
 DEVICE bool locate(const REAL* x, const Mesh& mesh, int& node, double* share) {

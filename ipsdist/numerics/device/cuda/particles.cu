@@ -1,8 +1,8 @@
 // Particles: steps and moves, deposits, extents, initial positions. Twins of device/step.py, device/deposit.py and
 // particles/initial.py, equal to them bit for bit.
 //
-// D: 1, 2 or 3. REAL: float or double, what positions are kept in; all arithmetic is in double. NODES: 1 if the counters
-// of a step lie in shared memory (4 bytes a node). FIELD: 1 if the drift lies there too, before them.
+// D: 1, 2 or 3. REAL: float or double, what positions are kept in; all arithmetic is in double. NODES: 1 if the
+// counters of a step lie in shared memory (4 bytes a node). FIELD: 1 if the drift lies there too, before them.
 // PACKED (without FIELD): 1 if the drift of a step is given as (nodes, PITCH), 2 numbers a node in the plane and 4 in
 // space, the last of them of no use; else it is (d, nodes).
 // Every entry is right for any grid and block of one axis; a step in space with PACKED for up to 512 threads a block.
@@ -53,8 +53,10 @@ step(REAL* __restrict__ x, u64 n, const DRIFT* __restrict__ drift, MESH, double 
     const Motion motion = {dt, scale};
     #if FIELD
     DRIFT* held = reinterpret_cast<DRIFT*>(memory);
-    for (int a = 0; a < D; ++a)
-        for (int k = threadIdx.x; k < mesh.nodes; k += blockDim.x) held[D * k + a] = __ldg(drift + (i64)a * mesh.nodes + k);
+    for (int a = 0; a < D; ++a) {
+        const DRIFT* along = drift + (i64)a * mesh.nodes;
+        for (int k = threadIdx.x; k < mesh.nodes; k += blockDim.x) held[D * k + a] = __ldg(along + k);
+    }
     const Packed field = {held};
     #elif PACKED
     const Joined field = {drift};
@@ -79,7 +81,8 @@ step(REAL* __restrict__ x, u64 n, const DRIFT* __restrict__ drift, MESH, double 
     if (Near::serves(mesh))
         step_all<NODES>(x, n, first, noise, normals, Near(mesh, shift), field, motion, counts, losses, counter, count);
     else
-        step_all<NODES>(x, n, first, noise, normals, Anywhere(mesh, shift), field, motion, counts, losses, counter, count);
+        step_all<NODES>(x, n, first, noise, normals, Anywhere(mesh, shift), field, motion, counts, losses, counter,
+                        count);
     __syncthreads();
     for (int i = threadIdx.x; i < 2; i += blockDim.x) if (gone[i]) atomicAdd(lost + i, (u64)gone[i]);
 }

@@ -130,7 +130,7 @@ DEVICE void carry(u32* counter, int nodes, u32 least, u64* count) {
     __syncthreads();
 }
 
-// --- the step of a group -----------------------------------------------------------------------------------------------
+// --- the step of a group ----------------------------------------------------------------------------------------------
 
 // The words of a group. `at` is the number of their Philox block, in space that of their first word.
 DEVICE void words_of(u64 at, const Noise& noise, u32 (&out)[GROUP]) {
@@ -180,8 +180,8 @@ DEVICE void give_slowly(const REAL* x, int particles, const Place& place, const 
     }
 }
 
-// What `step_group` does, for `particles` that may be fewer, or off the mesh: one after the other, axis after axis, with
-// few registers.
+// What `step_group` does, for `particles` that may be fewer, or off the mesh: one after the other, axis after axis,
+// with few registers.
 template <class Place, class Field, class Count>
 DEVICE void step_slowly(REAL* x, int particles, u64 words, const Noise& noise, const Table& table, const Place& place,
                         const Field& field, const Motion& motion, const Count& count, const Lost& lost) {
@@ -215,7 +215,8 @@ DEVICE void step_slowly(REAL* x, int particles, u64 words, const Noise& noise, c
 // that are off the mesh stay where they are.
 template <class Place, class Field, class Count>
 DEVICE void step_group(REAL* x, i64 size, bool vectors, u64 words, const Noise& noise, const Table& table,
-                       const Place& place, const Field& field, const Motion& motion, const Count& count, const Lost& lost) {
+                       const Place& place, const Field& field, const Motion& motion, const Count& count,
+                       const Lost& lost) {
     if (CROWD == 1) {
         step_slowly(x, size > 0, words, noise, table, place, field, motion, count, lost);
         return;
