@@ -88,9 +88,12 @@ def test_failures_are_rows(bench, tmp_path):
     with b.case("first"):
         raise ValueError("a\nb")
     with b.case("second"):
-        b.row("second", 1.0)
-    assert [(r.what, r.state, r.note) for r in b.rows] == [("first", "FAILED", "ValueError: a"), ("second", "", "")]
-    assert [json.loads(line)["what"] for line in sink.read_text().splitlines()] == ["first", "second"]
+        importlib.import_module("no_such_package.part")
+    with b.case("third"):
+        b.row("third", 1.0)
+    told = [("first", "FAILED", "ValueError: a"), ("second", "left out", "no_such_package is not installed")]
+    assert [(r.what, r.state, r.note) for r in b.rows] == [*told, ("third", "", "")]
+    assert [json.loads(line)["what"] for line in sink.read_text().splitlines()] == ["first", "second", "third"]
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no g++ to compile CUDA text for the host")
