@@ -184,6 +184,7 @@ def fit(config: RunConfig) -> None:
     _diffusion(config)
     _assembly(config)
     _every(config)
+    _force_device(config)
     _breakpoints(config)
     if section.sums == "direct" and config.form in ("strong", "weak"):
         rule = "must not be direct for the strong and weak forms"
@@ -228,6 +229,13 @@ def _assembly(config: RunConfig) -> None:
     if config.form != "strong":
         rule = f"must be whole for the {config.form} form, whose time rule and kernel without a dictionary need them"
         raise InputError("fit.assembly", rule, '"drawn"', 'use fit.form = "strong"')
+
+
+def _force_device(config: RunConfig) -> None:
+    """Check that who transforms the force mesh steps the particles too: its answer rounds differently."""
+    if config.force.device == "gpu" and config.run.device != "gpu":
+        got = f'"gpu" with run.device = "{config.run.device}"'
+        raise InputError("force.device", 'must be "cpu" unless run.device is "gpu"', got, "give --device gpu")
 
 
 def _every(config: RunConfig) -> None:

@@ -185,6 +185,12 @@ class ForceSection(Section):
         "distance of mesh nodes (length), rounded down to a power of two; auto ties the error to the sampling error",
         'must be "auto" or a positive number',
     )
+    device: Literal["cpu", "gpu"] = key(
+        "cpu",
+        "where the mesh is transformed when a GPU steps the particles: gpu is quicker on large meshes and rounds "
+        "differently in the last digits",
+        one_of("cpu", "gpu"),
+    )
 
 
 class DensitySection(Section):

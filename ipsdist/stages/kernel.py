@@ -166,6 +166,7 @@ def _keys(config: RunConfig) -> Payload:
     """Return what the answer depends on; the prediction that bridges distant slices is solved on the density grid."""
     values = config.values("fit", "grid", "dictionary", "mean_field", "system.diffusion")
     values["fit"] = {**values["fit"], "sampled_fraction": config.fit.share}
+    del values["fit"]["device"]  # the equations know it
     return {**values, "form": config.form, "seed": config.run.seed}
 
 

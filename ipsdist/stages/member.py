@@ -112,6 +112,7 @@ class _Part:
             setup.spacing,
             setup.force or "mesh",
             part=(self._first, self._stop),
+            force_on_device=config.force.device == "gpu",
         )
         self._kept = kept_slices(config)
         self._clouds = Clouds(self.store, config, setup, self._first, self._stop, gang.size)

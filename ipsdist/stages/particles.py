@@ -66,6 +66,13 @@ def replica_job(store: Store, task: Task, capacity: Capacity) -> ReplicaJob | No
 
 def _keys(config: RunConfig) -> Mapping[str, Any]:
     """Files enter by the digest of what they hold, not by their name: a moved file changes nothing."""
+    keys = _all_keys(config)
+    if config.force.device == "cpu":  # what every run had before there was another
+        del keys["force"]["device"]
+    return keys
+
+
+def _all_keys(config: RunConfig) -> dict[str, Any]:
     if config.data.source == "import":
         return config.values("data.source", "data.labelled", "force", "system.dimension", "dictionary.cutoff")
     law = ("initial.mixture", "initial.uniform", "initial.ring")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ipsdist.config import resolve
+from ipsdist.model.errors import InputError
 from ipsdist.runs import pipeline
 from ipsdist.stages import devices
 from ipsdist.storage import Store, place
@@ -43,6 +44,12 @@ class StrictDevice(HostDevice):
             return super().array(values, out)
         self.taken += 1
         return strict.asarray(values, device=strict.Device("device1"))
+
+    def copy(self, array, out=None):
+        """Copy an array of the device, or one that was computed there."""
+        if isinstance(array, type(strict.asarray(0))):
+            return super().array(np.asarray(np.from_dlpack(array)).reshape(out.shape), out)
+        return super().copy(array, out)
 
 
 @pytest.fixture
@@ -85,3 +92,31 @@ def test_equations_stay_on_the_host_unless_asked(card, tmp_path):
     assert card.taken == 0
     one, other = (Store.open(tmp_path / name / "store.zarr").read("kernel/coefficients") for name in ("cpu", "gpu"))
     assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_the_force_of_a_device_is_that_of_the_host(precision, card, tmp_path):
+    """Its transforms round differently: steps differ by rounding, in counts by a few units; it has its fingerprint."""
+    small = [
+        "time.horizon=0.01",
+        "system.particles=800",
+        'system.potential="x**2/2+y**2"',
+        f'run.precision="{precision}"',
+    ]
+    found = {}
+    for name in ("cpu", "gpu"):
+        sets = [*small, 'run.device="gpu"', f'force.device="{name}"']
+        pipeline.run(resolve(write(tmp_path, 2), sets), place(tmp_path / name), upto="particles")
+        found[name] = Store.open(tmp_path / name / "store.zarr")
+        assert (card.taken > 0) == (name == "gpu")
+    count, other = (s.read("particles/replica-1/block-0/count") for s in found.values())
+    assert np.abs(count - other).max() <= 40
+    assert other.sum() == count.sum() == 800 * 2**16 * len(count)
+    prints = [s.record("particles/done")["fingerprint"] for s in found.values()]
+    assert prints[0] != prints[1]
+
+
+def test_a_force_on_the_gpu_needs_particles_there():
+    """Else its answer would depend on whether there was one."""
+    with pytest.raises(InputError, match='`force.device` must be "cpu" unless run.device is "gpu"; got "gpu" with run'):
+        resolve("cubic", ["force.device=gpu"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +57,10 @@ class Cloud(Protocol):
         """What the positions are kept in."""
         ...
 
-    def step(self, mesh: Mesh, drift: Array, motion: Motion, noise: Noise, count: Integers) -> int:
+    def step(self, mesh: Mesh, drift: Any, motion: Motion, noise: Noise, count: Integers) -> int:
         """Move all by the drift at the nodes (d, nodes...), interpolated, and add their new weights to ``count``.
+
+        The drift has the type of the positions, and lies on the host, or where the cloud does.
 
         Returns how many left the mesh; if any did, the count is incomplete. Returns -1 where old positions were off the
         mesh; the positions mean nothing then.

@@ -105,6 +105,11 @@ class DeviceCloud:
         return self._kept.dtype
 
     @property
+    def device(self) -> Device:
+        """The device."""
+        return self.launcher.device
+
+    @property
     def resident(self) -> bool:
         """Whether the positions lie on the device."""
         return not isinstance(self._kept, np.ndarray)
@@ -116,7 +121,7 @@ class DeviceCloud:
             raise ValueError("the positions of a streamed cloud are not on the device")
         return self._kept
 
-    def step(self, mesh: Mesh, drift: Array, motion: Motion, noise: Noise, count: Integers) -> int:
+    def step(self, mesh: Mesh, drift: Array | DeviceArray, motion: Motion, noise: Noise, count: Integers) -> int:
         """Move all by the drift at the nodes, add their new weights to ``count``; see `cloud.Cloud`."""
         launcher, d = self.launcher, self.shape[1]
         if not self.shape[0]:

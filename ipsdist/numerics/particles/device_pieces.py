@@ -163,18 +163,21 @@ class Launcher:
         modes = *[self.device.array(table) for table in tables], np.uint32(len(edges))
         return "draw_mixture", (self.table, normals, uniforms, low, high, *modes)
 
-    def begin(self, mesh: Mesh, drift: npt.NDArray[Any]) -> _Nodes:
+    def begin(self, mesh: Mesh, drift: npt.NDArray[Any] | DeviceArray) -> _Nodes:
         """Return what the step needs at the nodes: their drift (d, nodes...) in the type of positions, no counts yet.
 
-        Raises DeviceMemoryError.
+        A drift of the host is rounded to that type; one of the device has it. Raises DeviceMemoryError.
         """
         if drift.shape != (self.dimension, *mesh.shape):
             raise ValueError(f"`drift` must be {(self.dimension, *mesh.shape)}; got {drift.shape}")
         nodes = self._nodes
         if nodes is None or mesh != self._mesh:
             nodes = self._prepare(mesh)
-        given = np.ascontiguousarray(drift, dtype=self.dtype)
-        self.device.array(given.reshape(self.dimension, nodes.size), out=nodes.drift)
+        if isinstance(drift, np.ndarray):
+            given = np.ascontiguousarray(drift, dtype=self.dtype)
+            self.device.array(given.reshape(self.dimension, nodes.size), out=nodes.drift)
+        else:
+            self.device.copy(drift, out=nodes.drift)
         self.device.copy(nodes.zeros, out=nodes.all)
         return nodes
 

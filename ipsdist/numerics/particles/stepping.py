@@ -14,6 +14,7 @@ from typing import Any, TypeGuard, cast
 import numpy as np
 import numpy.typing as npt
 
+from ipsdist.arrays import DeviceArray
 from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.system import System
@@ -63,6 +64,7 @@ class Stepper:
     ``force`` is one of `forces.METHODS`. ``chunk`` particles (a multiple of 4) are stepped at a time; it
     changes no bit. ``part`` are the first particle (a multiple of 4) and the one after the last of this member, all by
     default; what needs ``together`` is called by all members alike. Every replica has its own stepper.
+    ``force_on_device``: a device that holds the particles transforms the mesh too, and rounds differently.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Stepper:
         force: str = "mesh",
         chunk: int | None = None,
         part: tuple[int, int] | None = None,
+        force_on_device: bool = False,
     ) -> None:
         if chunk is not None and (chunk < LANES or chunk % LANES):
             raise InputError("run.chunk", f"must be a positive multiple of {LANES}", chunk, "use 1048576")
@@ -90,6 +93,7 @@ class Stepper:
         self._scale = math.sqrt(system.diffusion * step)
         low, high = seed_words(seed)
         self._noise = Noise(self._first * system.dimension, stream_of(replica, STEPPING), int(low), int(high))
+        self._force_on_device = force_on_device
         self._mesh_force: MeshForce | None = None
         self._force: Callable[[Array], Array] | None = None
         if force in ("auto", "mesh"):
@@ -140,10 +144,7 @@ class Stepper:
         while state.step < goal:
             if self._leap(state, goal - state.step, together):
                 continue
-            drift = self._mesh_force.node_drift(state.mesh, state.count)
-            if state.cloud.dtype == np.float32:
-                # As exact as the positions; half the bytes where a device keeps it near its cores.
-                drift = drift.astype(np.float32)
+            drift = self._drift(state)
             # One exchange a step: the number of those who left the mesh travels behind the counts.
             shared = np.zeros(state.count.size + 1, dtype=np.int64)
             count = shared[:-1].reshape(state.count.shape)
@@ -158,6 +159,15 @@ class Stepper:
             if left:
                 self._follow(state, together)
                 _deposit(state, together)
+
+    def _drift(self, state: State) -> Array | DeviceArray:
+        """Return the drift at the nodes (d, nodes...), as exact as the positions, where it was found."""
+        assert self._mesh_force is not None
+        device = getattr(state.cloud, "device", None)
+        if self._force_on_device and device is not None and device.computes:
+            return self._mesh_force.drift_on(device, state.mesh, state.count, state.cloud.dtype)
+        # Half the bytes in float32, where a device keeps it near its cores.
+        return self._mesh_force.node_drift(state.mesh, state.count).astype(state.cloud.dtype, copy=False)
 
     def _leap(self, state: State, steps: int, together: Together) -> bool:
         """Let the device do up to ``steps`` steps by itself, with the same bits; tell whether it did any."""

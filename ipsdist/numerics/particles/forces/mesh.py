@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from ipsdist.arrays import Device, DeviceArray
+from ipsdist.arrays.namespace import like, namespace
 from ipsdist.model.deposits import COUNT_ONE
 from ipsdist.model.expression import Expression
 from ipsdist.model.mesh import Mesh
@@ -52,6 +55,10 @@ class MeshForce:
         self._potential = potential
         self._scale = -1.0 / (COUNT_ONE * particles)
         self._mesh: Mesh | None = None
+        self._spectra: npt.NDArray[np.complex128]
+        self._lags: Array | None = None
+        self._moved: tuple[Any, Any] | None = None
+        """Spectra and external drift on a device."""
 
     def node_drift(self, mesh: Mesh, count: npt.NDArray[np.int64]) -> Array:
         """Return the drift (d, nodes...) that deposits ``count`` (nodes...) of all particles cause. O(n log n)."""
@@ -66,6 +73,21 @@ class MeshForce:
         if self._potential is not None:
             drift += self._external
         return drift
+
+    def drift_on(self, device: Device, mesh: Mesh, count: npt.NDArray[np.int64], dtype: npt.DTypeLike) -> DeviceArray:
+        """Return the drift (d, nodes...) on a device that `computes`, whose transforms round as they do."""
+        if mesh != self._mesh:
+            self._prepare(mesh)
+        if self._kernel is None or self._lags is not None:
+            return device.array(self.node_drift(mesh, count).astype(dtype))
+        with device.computing():
+            weights: Any = device.array(count.astype(np.float64) * self._scale)
+            if self._moved is None:
+                self._moved = like(self._spectra, weights), like(self._external, weights)
+            spectra, external = self._moved
+            xp = namespace(weights)
+            drift = convolve(spectra, weights, mesh) + external
+            return cast(DeviceArray, xp.astype(drift, getattr(xp, np.dtype(dtype).name)))
 
     def lag_table(self, mesh: Mesh) -> tuple[Array, Array] | None:
         """Return what a device needs to find the drift itself, None where it is not found by sums over lags.
@@ -88,7 +110,7 @@ class MeshForce:
     def _prepare(self, mesh: Mesh) -> None:
         self._mesh = mesh
         self._external = np.zeros((mesh.dimension, *mesh.shape))
-        self._lags: Array | None = None
+        self._lags = self._moved = None
         if mesh.dimension == 1 and mesh.shape[0] <= _SHORT and self._kernel is not None:
             table = trim(prefilter(force_table(mesh, self._kernel)[0]), mesh)
             self._lags = np.ascontiguousarray(table * self._scale)
