@@ -1,16 +1,17 @@
-"""CUDA text compiled without a GPU, to see that it can be and what it takes: registers, memory, spills."""
+"""CUDA text compiled, for a GPU or without one to see what it takes: registers, memory, spills."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from ipsdist.arrays.device import NoDeviceError
 
 __all__ = ["OPTIONS", "Resources", "compile_text", "resources"]
 
-OPTIONS = ("-std=c++17", "--fmad=false")
-"""What all texts are compiled with. No contraction: bits are those of the host."""
+OPTIONS = ("-std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true")
+"""What all texts are compiled with: no contraction, and small numbers stay what they are, for the bits of the host."""
 
 _ENTRY = re.compile(r"Compiling entry function '(\w+)'")
 _STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -32,17 +33,12 @@ class Resources:
     """Bytes of static shared memory of a block."""
 
 
-def compile_text(text: str, architecture: str) -> tuple[bytes, str]:
-    """Return machine code and the log of the compiler for an architecture, as sm_90.
+def compile_text(text: str, architecture: str, nvrtc: Any = None) -> tuple[bytes, str]:
+    """Return machine code and the log of the compiler for an architecture, as sm_90; ``nvrtc`` is CuPy's by default.
 
     Raises NoDeviceError where CuPy or NVRTC is missing and RuntimeError, with the log, for text that is wrong.
     """
-    try:
-        from cupy.cuda import nvrtc
-
-        nvrtc.getVersion()
-    except (ImportError, RuntimeError) as error:
-        raise NoDeviceError("CuPy or NVRTC is not installed") from error
+    nvrtc = nvrtc or _nvrtc()
     program = nvrtc.createProgram(text, "text.cu", (), ())
     try:
         options = (f"--gpu-architecture={architecture}", *OPTIONS, "--ptxas-options=-v")
@@ -50,9 +46,20 @@ def compile_text(text: str, architecture: str) -> tuple[bytes, str]:
             nvrtc.compileProgram(program, options)
         except nvrtc.NVRTCError as error:
             raise RuntimeError(f"NVRTC refused the text for {architecture}:\n{nvrtc.getProgramLog(program)}") from error
-        return nvrtc.getCUBIN(program), nvrtc.getProgramLog(program)
+        # CuPy leaves out the last byte, a zero.
+        return nvrtc.getCUBIN(program) + b"\0", nvrtc.getProgramLog(program)
     finally:
         nvrtc.destroyProgram(program)
+
+
+def _nvrtc() -> Any:
+    try:
+        from cupy.cuda import nvrtc
+
+        nvrtc.getVersion()
+    except (ImportError, RuntimeError) as error:
+        raise NoDeviceError("CuPy or NVRTC is not installed") from error
+    return nvrtc
 
 
 def resources(log: str) -> dict[str, Resources]:

@@ -7,15 +7,17 @@ default stream of the GPU, so what other code does there with CuPy is in the sam
 from __future__ import annotations
 
 import math
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from ipsdist.arrays.compiling import OPTIONS
+from ipsdist.arrays.compiling import compile_text
 from ipsdist.arrays.device import DeviceArray, DeviceMemoryError, Kernel, NoDeviceError
 
 __all__ = ["CudaDevice"]
@@ -46,6 +48,8 @@ class CudaDevice:
         self._modules: dict[str, Any] = {}
         self._kernels: dict[tuple[str, str], _CudaKernel] = {}
         self._lock = threading.Lock()
+        self._folder = tempfile.TemporaryDirectory(prefix="ipsdist-")
+        self._try()
 
     @property
     def name(self) -> str:
@@ -139,10 +143,14 @@ class CudaDevice:
         return made
 
     def program(self, text: str, names: Sequence[str]) -> Mapping[str, Kernel]:
-        """Compile CUDA text with `compiling.OPTIONS`; CuPy keeps the machine code in a folder for later processes."""
+        """Compile CUDA text with `compiling.OPTIONS`: CuPy would add one that makes small float32 numbers zero."""
         with self._lock, self._current():
             if text not in self._modules:
-                self._modules[text] = self._cupy.RawModule(code=text, options=OPTIONS)
+                major_minor = self._cupy.cuda.Device(self._number).compute_capability
+                code, _ = compile_text(text, f"sm_{major_minor}", self._cupy.cuda.nvrtc)
+                file = Path(self._folder.name) / f"{len(self._modules)}.cubin"
+                file.write_bytes(code)
+                self._modules[text] = self._cupy.RawModule(path=str(file))
             for name in names:
                 if (text, name) not in self._kernels:
                     self._kernels[text, name] = _CudaKernel(self, name, self._modules[text].get_function(name))
@@ -156,9 +164,19 @@ class CudaDevice:
     def release(self) -> None:
         """Give the memory that nobody uses back to the system, that of CuPy's own pools too."""
         with self._current():
+            self._cupy.fft.config.get_plan_cache().clear()  # plans hold memory of the pool that they were made with
             self._pool.free_all_blocks()
             self._cupy.get_default_memory_pool().free_all_blocks()
             self._cupy.get_default_pinned_memory_pool().free_all_blocks()
+
+    def _try(self) -> None:
+        """Raise NoDeviceError where text cannot be compiled or loaded for this GPU: it may be too old, or too new."""
+        try:
+            self.program('extern "C" __global__ void nothing() {}', ["nothing"])["nothing"](1, 1, ())
+            self.synchronise()
+        except Exception as error:
+            reason = str(error).strip().replace("\n", " ")
+            raise NoDeviceError(f"nothing can be compiled for {self.name}: {reason}") from error
 
     @contextmanager
     def _current(self) -> Iterator[Any]:
@@ -243,7 +261,11 @@ def _cupy_with_gpus(number: int) -> Any:
         cupy.cuda.nvrtc.getVersion()
     except ModuleNotFoundError as error:
         raise NoDeviceError("CuPy is not installed" if error.name == "cupy" else f"CuPy fails: {error}") from error
-    except (ImportError, OSError, RuntimeError) as error:
+    except OSError as error:
+        if error.filename is None:
+            raise NoDeviceError(f"CuPy does not find the CUDA libraries that it needs: {error}") from error
+        raise NoDeviceError(f"CuPy cannot use {error.filename}; set CUPY_CACHE_DIR to a folder that it can") from error
+    except (ImportError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise NoDeviceError(f"CuPy does not find the CUDA libraries that it needs: {reason}") from error
     runtime = cupy.cuda.runtime

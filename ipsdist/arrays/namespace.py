@@ -20,6 +20,7 @@ from ipsdist.arrays.hosting import to_host
 __all__ = [
     "batches",
     "contracted",
+    "forget",
     "host",
     "irfftn",
     "is_host",
@@ -35,6 +36,8 @@ T = TypeVar("T")
 
 _BATCH = 2**29
 """Bytes of an array that a device works on at once: far more than a launch costs, far less than its memory."""
+_KEPT: list[dict[str, Any]] = []
+"""What `moved` keeps with tables."""
 
 
 def is_host(array: Any) -> bool:
@@ -71,10 +74,18 @@ def moved(tables: T, names: Sequence[str], array: Any) -> T:
     from array_api_compat import device
 
     kept = vars(tables).setdefault("_moved", {})
+    if not kept:
+        _KEPT.append(kept)
     where = f"{namespace(array).__name__} {device(array)}"
     if where not in kept:
         kept[where] = replace(tables, **{n: _carried(getattr(tables, n), array) for n in names})  # type: ignore[type-var]
     return kept[where]  # type: ignore[no-any-return]
+
+
+def forget() -> None:
+    """Let go of all that `moved` has kept on devices."""
+    while _KEPT:
+        _KEPT.pop().clear()
 
 
 def _carried(value: Any, array: Any) -> Any:

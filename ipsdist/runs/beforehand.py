@@ -37,9 +37,11 @@ def foresee(
         return
     local = not executor.elsewhere
     devices = ask(config, lacks, executor)
-    plan = planned(config, setup, executor.capacity, lacks, report, cores_here() if local else None, devices.card)
+    plan = planned(
+        config, setup, executor.capacity, lacks, report, cores_here() if local else None, devices.card, devices.sharing
+    )
     refuse_device(config, setup, devices, plan)
-    refuse_equations(config, lacks, executor)
+    refuse_equations(config, setup, lacks, executor)
     afford(plan, config, setup, out, local=local)
     tell(f"{'plan':<10} {plan.line()}")
     if line := device_line(config, devices, plan):
@@ -57,7 +59,9 @@ def foreseen(
     setup = prepare(config, source_of(config))
     check(config, setup)
     devices = ask_here(config, capacity.workers) if local else Devices(asked=False)
-    plan = planned(config, setup, capacity, cores=cores_here() if local else None, card=devices.card)
+    plan = planned(
+        config, setup, capacity, cores=cores_here() if local else None, card=devices.card, sharing=devices.sharing
+    )
     plan = replace(plan, device=device_line(config, devices, plan))
     try:
         refuse_device(config, setup, devices, plan)

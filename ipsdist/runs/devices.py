@@ -14,6 +14,7 @@ from ipsdist.runtime.settings import setting
 from ipsdist.stages.devices import DEVICE_FORCES, Card, card_here, computes_on_card, largest_chunk, uses_device
 from ipsdist.stages.equations import EQUATIONS
 from ipsdist.stages.particles import PARTICLES
+from ipsdist.stages.tracks import sums_directly
 
 __all__ = ["NOBODY", "Devices", "ask", "ask_here", "device_line", "refuse_device", "refuse_equations"]
 
@@ -55,9 +56,9 @@ def ask(config: RunConfig, stages: Collection[str], executor: Executor) -> Devic
     return _elsewhere(executor)
 
 
-def refuse_equations(config: RunConfig, stages: Collection[str], executor: Executor) -> None:
+def refuse_equations(config: RunConfig, setup: Setup, stages: Collection[str], executor: Executor) -> None:
     """Raise InputError where equations shall be computed on a GPU that is not there."""
-    if EQUATIONS.name not in stages or not computes_on_card(config):
+    if EQUATIONS.name not in stages or not computes_on_card(config) or sums_directly(config, setup):
         return
     devices = _elsewhere(executor) if executor.elsewhere else _here(1)
     if devices.without and not (setting("resources") and devices.cards):

@@ -199,13 +199,16 @@ def planned(
     report: bool = True,
     cores: int | None = None,
     card: Card | None = None,
+    sharing: int = 1,
 ) -> Plan:
     """Return the plan of the named stages (all by default) and of the report, of a run whose setup is known.
 
-    ``cores`` are what the workers share; None gives each its own. ``card`` is the GPU that each steps on.
+    ``cores`` are what the workers share; None gives each its own. ``card`` is the GPU that each steps on, ``sharing``
+    how many of them have the one: where it does not hold all, those that find it full keep their particles on the host.
     """
     members = gang_size(config, setup, capacity, setting("gang.size"))
     sizes, seconds, rows = store_bytes(config, setup), cpu_seconds(config, setup, members), []
+    card_free = 0 if card is None else card.free
     on_card = None if card is None else device_plan(card.free, config, setup, members)
     for stage in STAGES:
         if stages is not None and stage.name not in stages:
@@ -217,7 +220,10 @@ def planned(
             # On a GPU too: by this a gang is formed, before its workers are known.
             needed = member_bytes(config, setup, gang)
         elif stage is STAGES[0] and on_card is not None:
-            needed = host_bytes(config, setup, 1, on_card)
+            last = (
+                on_card if sharing * on_card.bytes <= card_free else device_plan(card_free // sharing, config, setup, 1)
+            )
+            needed = host_bytes(config, setup, 1, last)
         if stage is KERNEL:
             needed = driver_bytes(config, setup)
         rows.append(PlanRow(stage.name, max(1, len(tasks)), needed, sizes[stage.name], seconds[stage.name], gang))

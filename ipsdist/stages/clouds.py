@@ -11,7 +11,7 @@ from ipsdist.config import RunConfig
 from ipsdist.model.setup import Setup
 from ipsdist.numerics.particles.cloud import Cloud
 from ipsdist.numerics.particles.host_cloud import HostCloud
-from ipsdist.stages.devices import device_memory, device_of, fits
+from ipsdist.stages.devices import device_memory, device_of, fits, stepping_remedy
 from ipsdist.stages.initial import chunk_of, precision_of, start_rows
 from ipsdist.stages.parts import Positions, read_rows
 from ipsdist.storage import Store
@@ -38,7 +38,7 @@ class Clouds:
 
     def guarded(self) -> AbstractContextManager[None]:
         """Say it in one line where the memory of the device is used up inside."""
-        return device_memory(self._device, self._config, self._setup)
+        return device_memory(self._device, stepping_remedy(self._config, self._setup))
 
     def release(self) -> None:
         """Give the memory of the device that nobody uses back to the system."""

@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ipsdist.arrays import Device, DeviceMemoryError, NoDeviceError, find_device
+from ipsdist.arrays.namespace import forget
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import RunError
 from ipsdist.model.setup import Setup
@@ -24,7 +25,8 @@ from ipsdist.storage import Store
 
 __all__ = [
     "DEVICE_FORCES", "Card", "DevicePlan", "card_here", "computes_on_card", "computing", "device_memory", "device_of",
-    "device_plan", "fits", "has_card", "host_bytes", "largest_chunk", "name_devices", "stepped_on", "uses_device",
+    "device_plan", "fits", "host_bytes", "largest_chunk", "name_devices", "stepped_on", "stepping_remedy",
+    "uses_device",
 ]  # fmt: skip
 
 DEVICE_FORCES = ("auto", "mesh")
@@ -104,7 +106,7 @@ def computes_on_card(config: RunConfig) -> bool:
 
 
 @contextlib.contextmanager
-def computing(config: RunConfig, setup: Setup) -> Iterator[Callable[[NDArray[Any]], Any] | None]:
+def computing(config: RunConfig) -> Iterator[Callable[[NDArray[Any]], Any] | None]:
     """Yield what brings an array to where equations are computed; None where that is the host.
 
     Raises RunError as `device_of` and `device_memory` do.
@@ -114,9 +116,10 @@ def computing(config: RunConfig, setup: Setup) -> Iterator[Callable[[NDArray[Any
         yield None
         return
     try:
-        with device_memory(device, config, setup), device.computing():
+        with device_memory(device, lambda free: 'fit.device = "cpu" needs none'), device.computing():
             yield device.array
     finally:
+        forget()
         device.release()
 
 
@@ -129,17 +132,12 @@ def card_here() -> Card | str:
     return Card(device.name, device.free_bytes())
 
 
-def has_card(config: RunConfig) -> bool:
-    """Tell whether the particles are stepped on a GPU, as far as this process knows: workers are like it."""
-    return uses_device(config) and (config.run.device == "gpu" or isinstance(card_here(), Card))
-
-
 def device_plan(free: int, config: RunConfig, setup: Setup, members: int) -> DevicePlan:
     """Return how the part of one of ``members`` lies on a device with ``free`` bytes: resident if it can.
 
     Where not even pieces fit, the plan says what they would take (`DevicePlan.suits`).
     """
-    width, fixed = _width(config, setup), _mesh_bytes(setup)
+    width, fixed = _width(config, setup), _mesh_bytes(config, setup)
     rows = min(parts_of(config, setup, members).rows, setup.particles)
     chunk = _chunk(config, width, rows)
     plan = DevicePlan(True, chunk, _clouds(setup) * _rounded(rows * width) + fixed)
@@ -152,7 +150,7 @@ def device_plan(free: int, config: RunConfig, setup: Setup, members: int) -> Dev
 
 def largest_chunk(free: int, config: RunConfig, setup: Setup) -> int:
     """Return the largest ``run.chunk`` whose pieces pass through a device with ``free`` bytes; 0 for none."""
-    room = max(0, int(_usable(free)) - _mesh_bytes(setup)) // (_BUFFERS * _clouds(setup)) // _ROUNDED * _ROUNDED
+    room = max(0, int(_usable(free)) - _mesh_bytes(config, setup)) // (_BUFFERS * _clouds(setup)) // _ROUNDED * _ROUNDED
     return room // _width(config, setup) // LANES * LANES
 
 
@@ -166,19 +164,22 @@ def fits(device: Device, config: RunConfig, setup: Setup, members: int) -> Devic
     if plan.suits(free):
         return plan
     what = f"{_size(plan.bytes)} are needed on {device.name} to step the particles, and {_size(free)} are free"
-    raise RunError(f"{what}; {_remedy(free, config, setup)}")
+    raise RunError(f"{what}; {stepping_remedy(config, setup)(free)}")
 
 
 @contextlib.contextmanager
-def device_memory(device: Device | None, config: RunConfig, setup: Setup) -> Iterator[None]:
-    """Say in one line, a RunError, that the memory of a device was used up: both numbers, and what would fit."""
+def device_memory(device: Device | None, remedy: Callable[[int], str]) -> Iterator[None]:
+    """Say in one line, a RunError, that the memory of a device was used up: both numbers, and what would fit.
+
+    ``remedy`` says what would, of so many free bytes; `stepping_remedy` does for the particles.
+    """
     try:
         yield
     except DeviceMemoryError as error:
         name = "the GPU" if device is None else device.name
         what = f"{name} has {_size(error.free)} free, and {_size(error.wanted)} more were asked for"
         again = "another process may use it: the same command goes on with what is free then"
-        raise RunError(f"{what}; {again}, or {_remedy(error.free, config, setup)}") from error
+        raise RunError(f"{what}; {again}, or {remedy(error.free)}") from error
 
 
 def host_bytes(config: RunConfig, setup: Setup, members: int, plan: DevicePlan) -> int:
@@ -232,17 +233,28 @@ def _rounded(count: int) -> int:
     return count + -count % _ROUNDED
 
 
-def _mesh_bytes(setup: Setup) -> int:
-    """Return what a step and the deposits of a slice take on a device: drift, counts and their zeros; count to flux."""
-    step = 8 * (setup.dimension + 2) * expected_nodes(setup)
-    return _SMALL + int(_GROWN**setup.dimension) * (step + slice_bytes(setup))
+def _mesh_bytes(config: RunConfig, setup: Setup) -> int:
+    """Return what a step and the deposits of a slice take on a device: drift, counts and their zeros; count to flux.
+
+    Where it transforms the mesh too: spectra of the force, their products, and what a transform works in.
+    """
+    d, nodes = setup.dimension, expected_nodes(setup)
+    step = 8 * (d + 2) * nodes
+    if config.force.device == "gpu":
+        step += (3 * d + 2) * 8 * (1 << d) * nodes
+    return _SMALL + int(_GROWN**d) * (step + slice_bytes(setup))
 
 
-def _remedy(free: int, config: RunConfig, setup: Setup) -> str:
-    chunk = largest_chunk(free, config, setup)
-    if chunk and (config.run.chunk == "auto" or chunk < chunk_of(config)):
-        return f"run.chunk = {chunk} would fit"
-    return 'run.device = "cpu" needs none'
+def stepping_remedy(config: RunConfig, setup: Setup) -> Callable[[int], str]:
+    """Return what would let the particles be stepped with so many free bytes of a device."""
+
+    def remedy(free: int) -> str:
+        chunk = largest_chunk(free, config, setup)
+        if chunk and (config.run.chunk == "auto" or chunk < chunk_of(config)):
+            return f"run.chunk = {chunk} would fit"
+        return 'run.device = "cpu" needs none'
+
+    return remedy
 
 
 def _size(count: float) -> str:

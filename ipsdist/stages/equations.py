@@ -111,7 +111,7 @@ def _pair_block(store: Store, task: Task, tick: Tick) -> None:
         pair_block(store, config, replica, block, ())
         return
     slices = load_block(store, replica, block)
-    with computing(config, setup) as moved:
+    with computing(config) as moved:
         if moved is not None:
             slices = [one.moved(moved) for one in slices]
         mesh = slices[0].mesh
@@ -152,7 +152,7 @@ def _strong_block(store: Store, task: Task) -> None:
     block = slice_blocks(setup.slices, setup.dimension)[number]
     slices = _joined(config, setup, block)
     densities = store.read("densities/density", slice(slices[0], slices[-1] + 1))[:: slices.step]
-    with computing(config, setup) as moved:
+    with computing(config) as moved:
         equations = strong_equations(
             densities if moved is None else moved(np.ascontiguousarray(densities)),
             setup.slice_times[slices.start : slices.stop : slices.step],

@@ -11,7 +11,7 @@ from ipsdist.runtime.epochs import Capacity
 from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, setup_of
 from ipsdist.stages.blocks import slice_blocks
 from ipsdist.stages.continuum import box_keys, prepare_cells, solve_densities, solving_bytes
-from ipsdist.stages.devices import name_devices
+from ipsdist.stages.devices import Card, card_here, name_devices
 from ipsdist.stages.gang_size import fewest_members, gang_size, member_bytes, most_members
 from ipsdist.stages.imported import read_block
 from ipsdist.stages.replica import ReplicaJob, step_alone
@@ -61,7 +61,10 @@ def replica_job(store: Store, task: Task, capacity: Capacity) -> ReplicaJob | No
         return None
     fewest = fewest_members(config, setup, capacity.memory) or 1
     most = most_members(config, setup) if wanted is None else wanted
-    return ReplicaJob(store, task, max(most, fewest), fewest, setting("gang.epoch"))
+    # Members may have none where nobody insisted, whatever this process has.
+    card = card_here() if config.run.device == "gpu" else None
+    own = card if isinstance(card, Card) else None
+    return ReplicaJob(store, task, max(most, fewest), fewest, setting("gang.epoch"), own)
 
 
 def _keys(config: RunConfig) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from ipsdist.runtime.epochs import Epoch
 from ipsdist.runtime.gang.pace import Pace
 from ipsdist.stages.base import Payload, Task, Tick, check_owner, committed, setup_of
 from ipsdist.stages.blocks import slice_blocks
-from ipsdist.stages.devices import has_card
+from ipsdist.stages.devices import Card, card_here, device_plan, uses_device
 from ipsdist.stages.initial import precision_of
 from ipsdist.stages.member import POSITIONS, Reached, Share, step_epoch
 from ipsdist.stages.observed import EARLIER, LAST
@@ -31,8 +31,8 @@ _FIRST_SECONDS = 1.0
 """Length of an epoch before anything is measured, at the nominal pace."""
 _PACE = {1: 1.5e8, 2: 5e7, 3: 1.5e7}
 """Particle-steps a second of one member, nominally."""
-_CARD_PACE = {1: 2e11, 2: 1e11, 3: 1e10}
-"""Those of one member with a GPU."""
+_CARD_PACE = {1: 2e10, 2: 1e10, 3: 1e9}
+"""Those of one member whose particles lie on a GPU: a tenth of what a fast one should do."""
 _STORE_PACE = 1e9
 """Bytes a second of a checkpoint, nominally."""
 _STEP_SECONDS = 2e-4
@@ -50,9 +50,21 @@ class ReplicaJob:
     dead included, writes the same bytes to the same places.
     """
 
-    def __init__(self, store: Store, task: Task, members: int = 1, fewest: int = 1, seconds: float = 0.0) -> None:
-        """Go on from what the store has; ``seconds`` is the length that epochs should have, 0 whatever is asked for."""
+    def __init__(
+        self,
+        store: Store,
+        task: Task,
+        members: int = 1,
+        fewest: int = 1,
+        seconds: float = 0.0,
+        card: Card | None = None,
+    ) -> None:
+        """Go on from what the store has; ``seconds`` is the length that epochs should have, 0 whatever is asked for.
+
+        ``card`` is a GPU such as every member surely steps on.
+        """
         self.members = members
+        self._card = card
         self.fewest = fewest
         self._store, self._task, self._setup = store, task, setup_of(store)
         self._config, (self._replica,) = task.config, task.index
@@ -68,6 +80,7 @@ class ReplicaJob:
         self._step_seconds = self._saving_seconds = 0.0
         self._old = self._checkpoints()
         self._costs: list[dict[str, Any]] = []
+        self._devices: set[str] = set() if found is None else set(found.get("devices", ["cpu"]))
         if found is None:
             self._make_kept()
 
@@ -103,7 +116,9 @@ class ReplicaJob:
         self._saving_seconds = max(a["saving_seconds"] for a in answers)
         reached = Reached(step, lower, shape, wanted.group, wanted.chunk, wanted.arrays)
         check_owner(self._store, self._task)
-        self._store.commit(self._record, {"fingerprint": self._task.fingerprint, "reached": asdict(reached)})
+        self._devices.update(a["device"] for a in answers)
+        record = {"fingerprint": self._task.fingerprint, "reached": asdict(reached), **self.devices()}
+        self._store.commit(self._record, record)
         self._at = reached
         self._costs += answers
         self._forget()
@@ -119,8 +134,8 @@ class ReplicaJob:
         return {"cost": cost, "processors": sorted({a["processor"] for a in self._costs}), **self.devices()}
 
     def devices(self) -> Payload:
-        """Return what has stepped the particles since this object was made: cpu, or names of GPUs."""
-        return {"devices": sorted({a["device"] for a in self._costs})}
+        """Return what has stepped the particles so far: cpu, or names of GPUs."""
+        return {"devices": sorted(self._devices)}
 
     def _checkpoint(self, step: int, parts: Parts) -> tuple[str | None, tuple[str, ...]]:
         """Make the arrays of a checkpoint, which members fill; return its group and their names. None at the end."""
@@ -158,7 +173,7 @@ class ReplicaJob:
         """Return the particle-steps of an epoch before anything is measured."""
         n, d = self._setup.particles, self._setup.dimension
         pace, seconds = _PACE, min(_FIRST_SECONDS, self._seconds)
-        if has_card(self._config):
+        if self._card is not None and device_plan(self._card.free, self._config, self._setup, members).resident:
             # So fast that a checkpoint may cost more than all steps.
             kept = n * d * precision_of(self._config).itemsize * (3 if self._setup.labelled else 1)
             pace = _CARD_PACE
@@ -198,7 +213,9 @@ class ReplicaJob:
 
 def step_alone(store: Store, task: Task, tick: Tick) -> Payload:
     """Step a whole replica in this process, by the same epochs as a gang."""
-    job, memory, pace = ReplicaJob(store, task, seconds=_SECONDS), dict[str, Any](), Pace(_SECONDS)
+    card = card_here() if uses_device(task.config) else None
+    own = card if isinstance(card, Card) else None
+    job, memory, pace = ReplicaJob(store, task, seconds=_SECONDS, card=own), dict[str, Any](), Pace(_SECONDS)
 
     def heard(done: float) -> None:
         tick(job.done + done)

@@ -7,6 +7,7 @@ current: that of another thread does not count.
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -111,6 +112,7 @@ class _Fake:
     def __init__(self, gpus, memory, error, driver):
         self.memory, self.elsewhere = memory, 0
         self.launches, self.compiled, self.calls = [], [], []
+        self.refuses = False
         self._here = threading.local()
         self._gpus, self._error, self._driver = gpus, error, driver
 
@@ -140,6 +142,7 @@ class _Fake:
 class _Device:
     def __init__(self, cupy, number):
         self._cupy, self._number = cupy, number
+        self.compute_capability = "90"
         self.attributes = {"MultiProcessorCount": 132, "MaxSharedMemoryPerBlockOptin": SHARED}
 
     def __enter__(self):
@@ -168,13 +171,43 @@ class _Event:
         self._cupy.log("wait" if self.pending else "no wait")
 
 
+class _Compiler:
+    """As little of cupy.cuda.nvrtc."""
+
+    NVRTCError = RuntimeError
+
+    def __init__(self, cupy):
+        self._cupy = cupy
+
+    def getVersion(self):
+        return 13, 0
+
+    def createProgram(self, text, name, headers, includes):
+        return text
+
+    def compileProgram(self, program, options):
+        self._cupy.log("compile")
+        if self._cupy.refuses:
+            raise RuntimeError("invalid value for --gpu-architecture")
+        self._cupy.compiled.append((program, options))
+
+    def getCUBIN(self, program):
+        return b"machine code"
+
+    def getProgramLog(self, program):
+        return ""
+
+    def destroyProgram(self, program):
+        pass
+
+
 def fake_cupy(gpus=1, memory=2**20, error=None, driver=13000):
     """A module that can stand in for cupy, with ``state`` of what was done; ``error`` is what counting GPUs raises."""
     state = _Fake(gpus, memory, error, driver)
 
-    def module(*, code, options):
-        state.log("compile")
-        state.compiled.append((code, options))
+    def module(*, path):
+        state.log("load")
+        assert Path(path).read_bytes() == b"machine code\0"
         return SimpleNamespace(get_function=lambda name: _Function(state, name))
 
     def info():
@@ -187,14 +220,16 @@ def fake_cupy(gpus=1, memory=2**20, error=None, driver=13000):
     )  # fmt: skip
     null = _Stream(state, "null")
     cuda = SimpleNamespace(
-        runtime=runtime, nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)), Device=lambda n: _Device(state, n),
+        runtime=runtime, nvrtc=_Compiler(state), Device=lambda n: _Device(state, n),
         Stream=SimpleNamespace(null=null), MemoryPool=lambda: _Pool(state),
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError), alloc_pinned_memory=bytearray,
         Event=lambda disable_timing: _Event(state),
     )  # fmt: skip
     default = SimpleNamespace(free_all_blocks=state.release_elsewhere)
     pinned = SimpleNamespace(free_all_blocks=lambda: state.log("pinned pool"))
+    plans = SimpleNamespace(clear=lambda: state.log("plans"))
+    fft = SimpleNamespace(config=SimpleNamespace(get_plan_cache=lambda: plans))
     return SimpleNamespace(
-        cuda=cuda, ndarray=_Array, RawModule=module, get_default_memory_pool=lambda: default,
+        cuda=cuda, fft=fft, ndarray=_Array, RawModule=module, get_default_memory_pool=lambda: default,
         get_default_pinned_memory_pool=lambda: pinned, state=state,
     )  # fmt: skip

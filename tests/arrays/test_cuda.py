@@ -129,7 +129,8 @@ def test_a_text_is_compiled_once_without_contraction(cupy):
     first = device.program("text", ["a"])["a"]
     assert device.program("text", ["a", "b"])["a"] is first
     device.program("other", ["a"])
-    assert cupy.state.compiled == [(text, ("-std=c++17", "--fmad=false")) for text in ("text", "other")]
+    options = "--gpu-architecture=sm_90", "-std=c++17", "--fmad=false", "--ftz=false"
+    assert [(text, given[:4]) for text, given in cupy.state.compiled[1:]] == [(t, options) for t in ("text", "other")]
 
 
 def test_launches(cupy):
@@ -243,6 +244,26 @@ def test_no_cupy(monkeypatch):
     assert (
         str(caught.value) == "CuPy does not find the CUDA libraries that it needs: CuPy failed to load libnvrtc.so.13"
     )
+
+
+def test_a_gpu_that_nothing_can_be_compiled_for(monkeypatch):
+    """One that is older than the compiler: found before anybody leans on it."""
+    _install(monkeypatch).state.refuses = True
+    with pytest.raises(NoDeviceError, match="nothing can be compiled for GPU 0: NVRTC refused the text for sm_90"):
+        find_device()
+
+
+def test_a_folder_of_cupy_that_cannot_be_made(monkeypatch):
+    """Its import fails where there is no home directory."""
+
+    def missing():
+        raise FileNotFoundError(2, "No such file or directory", "/home/nobody/.cupy")
+
+    monkeypatch.setitem(
+        sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(nvrtc=SimpleNamespace(getVersion=missing)))
+    )
+    with pytest.raises(NoDeviceError, match=r"CuPy cannot use /home/nobody/\.cupy; set CUPY_CACHE_DIR to a folder"):
+        find_device()
 
 
 def test_the_gpu_fails_at_its_first_use(monkeypatch):

@@ -99,4 +99,3 @@ def test_two_workers_share_a_card(card, tmp_path):
     record = Store.open(tmp_path / "gpu" / "store.zarr").record("particles/replica-0")
     assert record["devices"] == [devices.card_here().name]
     assert particles_of(arrays(tmp_path / "gpu")) == particles_of(arrays(tmp_path / "cpu"))
-

@@ -48,7 +48,7 @@ class StrictDevice(HostDevice):
     def copy(self, array, out=None):
         """Copy an array of the device, or one that was computed there."""
         if isinstance(array, type(strict.asarray(0))):
-            return super().array(np.asarray(np.from_dlpack(array)).reshape(out.shape), out)
+            return super().array(np.asarray(np.from_dlpack(array)), out)
         return super().copy(array, out)
 
 
@@ -118,5 +118,6 @@ def test_the_force_of_a_device_is_that_of_the_host(precision, card, tmp_path):
 
 def test_a_force_on_the_gpu_needs_particles_there():
     """Else its answer would depend on whether there was one."""
-    with pytest.raises(InputError, match='`force.device` must be "cpu" unless run.device is "gpu"; got "gpu" with run'):
+    rule = r'`force\.device` must be "cpu" unless run\.device is "gpu"; got "gpu" with run\.device = "auto"'
+    with pytest.raises(InputError, match=rule):
         resolve("cubic", ["force.device=gpu"])

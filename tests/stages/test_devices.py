@@ -17,7 +17,16 @@ from ipsdist.numerics.particles.device_cloud import DeviceCloud
 from ipsdist.runs.inputs import read_inputs
 from ipsdist.runs.setup import prepare
 from ipsdist.stages import devices
-from ipsdist.stages.devices import Card, device_memory, device_of, device_plan, fits, host_bytes, largest_chunk
+from ipsdist.stages.devices import (
+    Card,
+    device_memory,
+    device_of,
+    device_plan,
+    fits,
+    host_bytes,
+    largest_chunk,
+    stepping_remedy,
+)
 from ipsdist.stages.gang_size import member_bytes
 from ipsdist.stages.initial import precision_of
 from tests.host_device import HostDevice
@@ -250,12 +259,12 @@ def test_a_card_too_small_for_the_mesh():
 def test_memory_that_runs_out_on_the_way():
     """One line with both numbers; other errors stay what they are."""
     config, setup = made()
-    with pytest.raises(RunError) as error, device_memory(on(0), config, setup):
+    with pytest.raises(RunError) as error, device_memory(on(0), stepping_remedy(config, setup)):
         raise DeviceMemoryError(3 * GB, 2 * GB)
     said = "card has 2 GB free, and 3 GB more were asked for; another process may use it: the same command goes on "
     chunk = largest_chunk(2 * GB, config, setup)
     assert str(error.value) == f"{said}with what is free then, or run.chunk = {chunk} would fit"
-    with pytest.raises(ZeroDivisionError), device_memory(None, config, setup):
+    with pytest.raises(ZeroDivisionError), device_memory(None, stepping_remedy(config, setup)):
         raise ZeroDivisionError
 
 

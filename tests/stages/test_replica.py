@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ipsdist.model.errors import RunError
 from ipsdist.stages.blocks import block_record, slice_blocks
+from ipsdist.stages.devices import Card
 from ipsdist.stages.replica import ReplicaJob
 from tests.stages.replicas import alone, begun, configured, contents, drive, job_of, task_of
 
@@ -118,9 +119,37 @@ def test_epochs_are_worth_their_checkpoint(tmp_path, stepping, saving, least):
     job = ReplicaJob(store, task_of(store, config), seconds=10.0)
     job.epoch(2, 2000.0)
     answer = {"step": 1, "lower": [0], "shape": [5], "stepping_seconds": stepping, "saving_seconds": saving}
-    cost = {"cpu_seconds": 0.0, "peak_bytes": 0, "process": 0, "processor": ""}
+    cost = {"cpu_seconds": 0.0, "peak_bytes": 0, "process": 0, "processor": "", "device": "cpu"}
     job.commit([{**answer, **cost}] * 2)
     assert job.epoch(2, 1.0).shares[0].step == 1 + least
+
+
+def test_what_stepped_is_remembered_across_a_stop(tmp_path):
+    """A replica that a GPU began and the CPU went on with names both."""
+    config = configured(tmp_path, 1, "time.horizon=1.0", "time.observe_every=1000", "time.positions_at=[]")
+    store = begun(tmp_path / "store.zarr", config)
+    answer = {"lower": [0], "shape": [5], "stepping_seconds": 1.0, "saving_seconds": 0.0, "cpu_seconds": 0.0}
+    answer |= {"peak_bytes": 0, "process": 0, "processor": ""}
+    for device, expected in (("NVIDIA H200", ["NVIDIA H200"]), ("cpu", ["NVIDIA H200", "cpu"])):
+        job = ReplicaJob(store, task_of(store, config), seconds=10.0)
+        step = job.epoch(1, 2000.0).shares[0].step
+        job.commit([{**answer, "step": step, "device": device}])
+        assert job.payload()["devices"] == expected
+    assert ReplicaJob(store, task_of(store, config)).devices() == {"devices": ["NVIDIA H200", "cpu"]}
+
+
+def test_the_first_epoch_on_a_card_is_worth_its_checkpoint(tmp_path):
+    """Where the particles lie on it; what is streamed, or not surely there, goes at the pace of a CPU."""
+    sets = ("system.particles=100000000", "time.horizon=1.0", "time.observe_every=1000", "time.positions_at=[]")
+    config = configured(tmp_path, 1, *sets)
+    store = begun(tmp_path / "store.zarr", config)
+    task, large, small = task_of(store, config), Card("H200", 10**11), Card("small", 10**9)
+    first = {
+        name: ReplicaJob(store, task, seconds=5.0, card=card).epoch(1, None).shares[0].step
+        for name, card in (("none", None), ("large", large), ("small", small))
+    }
+    assert first["none"] == first["small"] < 10
+    assert first["large"] == 1000  # all of them: 5 s, where a checkpoint takes 2.4
 
 
 def test_checkpoints_of_other_gangs_are_read_and_go(tmp_path):

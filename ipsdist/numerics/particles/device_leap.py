@@ -25,6 +25,8 @@ Integers = npt.NDArray[np.int64]
 _MOST = 65535
 """Particles whose weights fit a counter of 32 bits wherever they are."""
 _THREADS = 1024
+_LONGEST = 4096
+"""Steps of one launch, which nobody can interrupt."""
 
 
 def can_leap(device: Device, nodes: int, particles: int, dtype: npt.DTypeLike) -> bool:
@@ -61,7 +63,7 @@ def leap(
         raise ValueError(f"`counts` must be ({len(clouds)}, {nodes}), a noise a cloud; got {counts.shape}")
     kernel = device.program(text("leap", D=1, REAL=real(dtype)), ("leap",))["leap"]
     x = _joined(clouds)
-    forces, external = (device.array(np.ascontiguousarray(part, dtype=np.float64)) for part in lags)
+    forces, external = first.launcher.lags(lags)
     weights = device.array(np.ascontiguousarray(counts).view(np.uint64))
     ends = device.zeros((2, len(clouds)), np.uint32)
     streams = device.array(np.array([one.stream for one in noises], dtype=np.uint32))
@@ -69,7 +71,13 @@ def leap(
         *(x, np.uint32(n), np.uint32(len(clouds)), forces, external),
         *(np.int64(mesh.lower[0]), np.uint32(nodes), np.float64(1.0 / mesh.spacing)),
         *(np.float64(motion.dt), np.float64(motion.scale), first.launcher.table),
-        *(np.uint32(motion.number), np.uint32(steps), streams, np.uint32(noises[0].low), np.uint32(noises[0].high)),
+        *(
+            np.uint32(motion.number),
+            np.uint32(min(steps, _LONGEST)),
+            streams,
+            np.uint32(noises[0].low),
+            np.uint32(noises[0].high),
+        ),
         *(weights, ends[:1], ends[1:]),
     )
     kernel(len(clouds), _THREADS, arguments, leap_bytes(nodes, dtype.itemsize))

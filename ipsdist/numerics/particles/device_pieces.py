@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipsdist.arrays import Device, DeviceArray, DeviceMemoryError, Kernel
+from ipsdist.model.errors import RunError
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.system import Mixture, Uniform
 from ipsdist.numerics.device.cuda import text
@@ -35,6 +36,7 @@ Integers = npt.NDArray[np.int64]
 LANES = 4
 """Words of a Philox block: pieces are whole ones."""
 _NAMES = ("move", "deposit", "flux", "squares", "extent", "off", "draw_mixture", "draw_uniform")
+_FARTHEST = 2**50
 _THREADS = 256
 """Of a block, where nothing asks for more."""
 _STEPPING = 1024
@@ -103,7 +105,14 @@ def piece_rows(device: Device, row_bytes: int, chunk: int) -> int:
 
 
 def mesh_arguments(mesh: Mesh) -> tuple[Any, ...]:
-    """Return what kernels take of a mesh: three lower ends, three sides, 1 / spacing."""
+    """Return what kernels take of a mesh: three lower ends, three sides, 1 / spacing.
+
+    Raises RunError where it lies so far from 0 that kernels would not find the cells.
+    """
+    farthest = max(max(abs(low), abs(low + n)) for low, n in zip(mesh.lower, mesh.shape, strict=True))
+    if farthest >= _FARTHEST:
+        what = f"particles lie {farthest:.3g} mesh spacings from 0, too far for a GPU"
+        raise RunError(f'{what}; shift them, or use run.device = "cpu"')
     rest = 3 - mesh.dimension
     lower, sides = (*mesh.lower, *[0] * rest), (*mesh.shape, *[1] * rest)
     return *[np.int64(i) for i in lower], *[np.int64(i) for i in sides], np.float64(1.0 / mesh.spacing)
@@ -141,6 +150,7 @@ class Launcher:
         self.table = device.array(NORMAL_TABLE)
         self._defines: dict[str, int | str] = {"D": dimension, "REAL": real(dtype)}
         self._functions = device.program(text("particles", **self._defines, NODES=0, FIELD=0), _NAMES)
+        self._lags: tuple[Any, tuple[DeviceArray, DeviceArray]] | None = None
         self._mesh: Mesh | None = None
         self._nodes: _Nodes | None = None
 
@@ -163,16 +173,26 @@ class Launcher:
         modes = *[self.device.array(table) for table in tables], np.uint32(len(edges))
         return "draw_mixture", (self.table, normals, uniforms, low, high, *modes)
 
+    def lags(self, given: tuple[Array, Array]) -> tuple[DeviceArray, DeviceArray]:
+        """Return force table and external drift of a line on the device; the same two arrays are brought there once."""
+        if self._lags is None or self._lags[0] is not given:
+            moved = [self.device.array(np.ascontiguousarray(part, dtype=np.float64)) for part in given]
+            self._lags = given, (moved[0], moved[1])
+        return self._lags[1]
+
     def begin(self, mesh: Mesh, drift: npt.NDArray[Any] | DeviceArray) -> _Nodes:
         """Return what the step needs at the nodes: their drift (d, nodes...) in the type of positions, no counts yet.
 
-        A drift of the host is rounded to that type; one of the device has it. Raises DeviceMemoryError.
+        A drift of the host is rounded to that type; one of the device, (d, nodes), has it. Raises DeviceMemoryError.
         """
-        if drift.shape != (self.dimension, *mesh.shape):
-            raise ValueError(f"`drift` must be {(self.dimension, *mesh.shape)}; got {drift.shape}")
+        on_host = isinstance(drift, np.ndarray)
+        expected = (self.dimension, *mesh.shape) if on_host else (self.dimension, math.prod(mesh.shape))
+        if drift.shape != expected:
+            raise ValueError(f"`drift` must be {expected}; got {drift.shape}")
+        if self._nodes is None or mesh != self._mesh:
+            self._prepare(mesh)
         nodes = self._nodes
-        if nodes is None or mesh != self._mesh:
-            nodes = self._prepare(mesh)
+        assert nodes is not None
         if isinstance(drift, np.ndarray):
             given = np.ascontiguousarray(drift, dtype=self.dtype)
             self.device.array(given.reshape(self.dimension, nodes.size), out=nodes.drift)
@@ -196,7 +216,7 @@ class Launcher:
         count += seen[:-2].view(np.int64).reshape(count.shape)
         return int(seen[-2]), int(seen[-1])
 
-    def _prepare(self, mesh: Mesh) -> _Nodes:
+    def _prepare(self, mesh: Mesh) -> None:
         size = math.prod(mesh.shape)
         if self._nodes is None or self._nodes.size != size:
             self._nodes = None  # its memory first: the new arrays may need it
@@ -205,4 +225,3 @@ class Launcher:
             self._step: Kernel = self.device.program(text("particles", **defines), ("step",))["step"]
             self._nodes = nodes
         self._mesh, self._place = mesh, mesh_arguments(mesh)
-        return self._nodes

@@ -86,7 +86,7 @@ class LocalPlace(Place):
             except FileExistsError:
                 return False
             finally:
-                os.unlink(temporary)
+                Path(temporary).unlink(missing_ok=True)
         return True
 
     @contextlib.contextmanager

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipsdist.arrays import DeviceMemoryError
-from ipsdist.numerics.particles.device_pieces import STATIC_BYTES, piece_rows, step_grid
+from ipsdist.model.errors import RunError
+from ipsdist.model.mesh import Mesh
+from ipsdist.numerics.particles.device_pieces import STATIC_BYTES, mesh_arguments, piece_rows, step_grid
 from ipsdist.numerics.particles.noise import NORMAL_TABLE
 from tests.host_device import HostDevice
 
@@ -68,3 +70,13 @@ def test_pieces_fit(free, row, chunk):
     assert rows % 4 == 0
     assert 4 * rows * row <= free
     assert rows == 4 * chunk or 4 * (rows + 4) * row > free
+
+
+@pytest.mark.parametrize("lower", [2**50, -(2**50) - 3, 2**50 - 10])
+def test_meshes_far_from_0_are_refused(lower):
+    """Kernels find cells by an addition that is exact within 2**50 of them."""
+    mesh_arguments(Mesh(0.5, (2**50 - 11,), (10,)))
+    with pytest.raises(
+        RunError, match=r"^particles lie 1.13e\+15 mesh spacings from 0, too far for a GPU; shift them, or"
+    ):
+        mesh_arguments(Mesh(0.5, (0, lower), (10, 10)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib.resources import files
 
 __all__ = ["leap_bytes", "text"]
@@ -11,6 +12,7 @@ _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 _VALUE = re.compile(r"-?\d+|[A-Za-z_]\w*")
 
 
+@cache
 def text(name: str, **defines: int | str) -> str:
     """Return the CUDA text of ``name``.cu, complete in itself: definitions first, every ``.cuh`` of this folder once.
 

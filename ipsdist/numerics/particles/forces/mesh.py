@@ -57,6 +57,7 @@ class MeshForce:
         self._mesh: Mesh | None = None
         self._spectra: npt.NDArray[np.complex128]
         self._lags: Array | None = None
+        self._line: tuple[Array, Array] | None = None
         self._moved: tuple[Any, Any] | None = None
         """Spectra and external drift on a device."""
 
@@ -75,18 +76,18 @@ class MeshForce:
         return drift
 
     def drift_on(self, device: Device, mesh: Mesh, count: npt.NDArray[np.int64], dtype: npt.DTypeLike) -> DeviceArray:
-        """Return the drift (d, nodes...) on a device that `computes`, whose transforms round as they do."""
+        """Return the drift (d, nodes) on a device that `computes`, whose transforms round as they do."""
         if mesh != self._mesh:
             self._prepare(mesh)
         if self._kernel is None or self._lags is not None:
-            return device.array(self.node_drift(mesh, count).astype(dtype))
+            return device.array(self.node_drift(mesh, count).reshape(mesh.dimension, -1).astype(dtype))
         with device.computing():
             weights: Any = device.array(count.astype(np.float64) * self._scale)
             if self._moved is None:
                 self._moved = like(self._spectra, weights), like(self._external, weights)
             spectra, external = self._moved
             xp = namespace(weights)
-            drift = convolve(spectra, weights, mesh) + external
+            drift = xp.reshape(convolve(spectra, weights, mesh) + external, (mesh.dimension, -1))
             return cast(DeviceArray, xp.astype(drift, getattr(xp, np.dtype(dtype).name)))
 
     def lag_table(self, mesh: Mesh) -> tuple[Array, Array] | None:
@@ -96,7 +97,7 @@ class MeshForce:
         """
         if mesh != self._mesh:
             self._prepare(mesh)
-        return None if self._lags is None else (self._lags, self._external[0])
+        return self._line
 
     def _summed(self, lags: Array, count: npt.NDArray[np.int64]) -> Array:
         from ipsdist.numerics.device.lag_sums import lag_sums
@@ -110,7 +111,7 @@ class MeshForce:
     def _prepare(self, mesh: Mesh) -> None:
         self._mesh = mesh
         self._external = np.zeros((mesh.dimension, *mesh.shape))
-        self._lags = self._moved = None
+        self._lags = self._moved = self._line = None
         if mesh.dimension == 1 and mesh.shape[0] <= _SHORT and self._kernel is not None:
             table = trim(prefilter(force_table(mesh, self._kernel)[0]), mesh)
             self._lags = np.ascontiguousarray(table * self._scale)
@@ -121,3 +122,5 @@ class MeshForce:
             around = Mesh(mesh.spacing, tuple(low - 1 for low in mesh.lower), tuple(n + 2 for n in mesh.shape))
             slopes = external_drift(self._potential, list(np.meshgrid(*around.axes(), indexing="ij", sparse=True)))
             self._external = np.stack([prefilter(slope, times=1) for slope in slopes])
+        if self._lags is not None:
+            self._line = self._lags, self._external[0]
