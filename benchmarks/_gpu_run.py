@@ -134,5 +134,9 @@ def sanitize(bench: Bench, tool: str, script: Sequence[str]) -> None:
     wrong = sum(row["state"] == FAILED for row in rows)
     state = DONE if done.returncode == 0 and rows and not wrong else FAILED
     bench.row(
-        f"{tool}, {len(rows)} lines of bits, {wrong} failed", done.returncode, "exit code", state=state, note=note
+        f"{tool + ' not run' if bench.rehearse else tool}, {len(rows)} lines of bits, {wrong} failed",
+        done.returncode,
+        "exit code",
+        state=state,
+        note=note,
     )

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+if "IPSDIST_TEST_GPU" not in os.environ:
+    # What the CPU does is tested, on machines with a GPU too; workers inherit it.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 from ipsdist.runtime.executor import SerialExecutor
 from ipsdist.storage import Store

@@ -89,8 +89,6 @@ class HostDevice:
         self._memory, self._used = memory, 0
         self._threads, self._blocks = threads, blocks
 
-    computes = False
-
     def computing(self) -> Any:
         """Refuse: nobody computes with these arrays."""
         raise AssertionError("arrays of this device cannot be computed with")

@@ -57,7 +57,7 @@ def test_rehearsal(tmp_path):
     bits = [r for r in rows if r["part"] == "bits"]
     kernels = ("step", "move", "deposit", "flux", "squares", "draws")
     assert {f"{d}-D {name}" for d in (1, 2, 3) for name in kernels} <= {r["what"] for r in bits}
-    # Every bar of the issue stands beside a figure, measured here in name only.
+    # Every bar stands beside a figure, measured here in name only.
     assert sum(r["bar"] is not None and r["value"] > 0 for r in rows if r["part"] != "bits") >= 13
     lines = out.splitlines()
     assert len(lines) == len(rows) + 1 - sum(r["unit"].endswith("the same bits") for r in rows) + 1

@@ -66,11 +66,6 @@ class CudaDevice:
         """Largest dynamic shared memory of a block of a kernel without static shared memory."""
         return int(self._attributes["MaxSharedMemoryPerBlockOptin"])
 
-    @property
-    def computes(self) -> bool:
-        """CuPy computes."""
-        return True
-
     @contextmanager
     def computing(self) -> Iterator[None]:
         """Let CuPy take the memory of new arrays from the pool of this device. Raises DeviceMemoryError."""

@@ -80,13 +80,8 @@ class Device(Protocol):
         """Largest dynamic shared memory of a block, in bytes."""
         ...
 
-    @property
-    def computes(self) -> bool:
-        """Whether its arrays are computed with as those of NumPy are (`namespace`), and not by kernels alone."""
-        ...
-
     def computing(self) -> AbstractContextManager[None]:
-        """Return a block inside which computations leave their arrays on this device, in the same memory as others.
+        """Return a block inside which `array` gives what numerics compute with (`namespace`), in the memory of others.
 
         It raises DeviceMemoryError when that is used up.
         """

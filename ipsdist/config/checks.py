@@ -185,6 +185,7 @@ def fit(config: RunConfig) -> None:
     _assembly(config)
     _every(config)
     _force_device(config)
+    _fit_device(config)
     _breakpoints(config)
     if section.sums == "direct" and config.form in ("strong", "weak"):
         rule = "must not be direct for the strong and weak forms"
@@ -231,11 +232,27 @@ def _assembly(config: RunConfig) -> None:
         raise InputError("fit.assembly", rule, '"drawn"', 'use fit.form = "strong"')
 
 
+def _fit_device(config: RunConfig) -> None:
+    """Check that there are equations on the mesh where a GPU shall compute them."""
+    if config.fit.device == "cpu":
+        return
+    if config.fit.sums == "direct":
+        raise InputError("fit.device", 'must be "cpu" for direct sums', '"gpu"', 'use fit.sums = "mesh"')
+    if config.fit.assembly == "drawn":
+        raise InputError(
+            "fit.device", 'must be "cpu" where fit.assembly is drawn', '"gpu"', 'use fit.assembly = "whole"'
+        )
+
+
 def _force_device(config: RunConfig) -> None:
     """Check that who transforms the force mesh steps the particles too: its answer rounds differently."""
     if config.force.device == "gpu" and config.run.device != "gpu":
         got = f'"gpu" with run.device = "{config.run.device}"'
         raise InputError("force.device", 'must be "cpu" unless run.device is "gpu"', got, "give --device gpu")
+    if config.force.device == "gpu" and config.force.method not in ("auto", "mesh") and config.system.potential:
+        raise InputError(
+            "force.device", 'must be "cpu" where there is a potential', '"gpu"', 'use force.method = "mesh"'
+        )
 
 
 def _every(config: RunConfig) -> None:

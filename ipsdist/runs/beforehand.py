@@ -65,6 +65,8 @@ def foreseen(
     plan = replace(plan, device=device_line(config, devices, plan))
     try:
         refuse_device(config, setup, devices, plan)
+        if local:
+            refuse_equations(config, setup, [stage.name for stage in STAGES])
         afford(plan, config, setup, out, local=local, blamed=blamed)
     except InputError as error:
         return plan, error

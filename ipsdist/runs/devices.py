@@ -8,10 +8,19 @@ from dataclasses import dataclass, field
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
-from ipsdist.runs.plan import Plan, size
+from ipsdist.model.words import size
+from ipsdist.runs.plan import Plan
 from ipsdist.runtime.executor import Executor
 from ipsdist.runtime.settings import setting
-from ipsdist.stages.devices import DEVICE_FORCES, Card, card_here, computes_on_card, largest_chunk, uses_device
+from ipsdist.stages.devices import (
+    DEVICE_FORCES,
+    Card,
+    card_here,
+    computes_on_card,
+    largest_chunk,
+    sums_on_card,
+    uses_device,
+)
 from ipsdist.stages.equations import EQUATIONS
 from ipsdist.stages.particles import PARTICLES
 from ipsdist.stages.tracks import sums_directly
@@ -56,11 +65,13 @@ def ask(config: RunConfig, stages: Collection[str], executor: Executor) -> Devic
     return _elsewhere(executor)
 
 
-def refuse_equations(config: RunConfig, setup: Setup, stages: Collection[str], executor: Executor) -> None:
-    """Raise InputError where equations shall be computed on a GPU that is not there."""
+def refuse_equations(
+    config: RunConfig, setup: Setup, stages: Collection[str], executor: Executor | None = None
+) -> None:
+    """Raise InputError where equations shall be computed on a GPU that is not there: here, or on the workers."""
     if EQUATIONS.name not in stages or not computes_on_card(config) or sums_directly(config, setup):
         return
-    devices = _elsewhere(executor) if executor.elsewhere else _here(1)
+    devices = _elsewhere(executor) if executor is not None and executor.elsewhere else _here(1)
     if devices.without and not (setting("resources") and devices.cards):
         rule, got = "must find a GPU where equations are computed", f'"gpu", but {_shown(devices.without)}'
         raise InputError("fit.device", rule, got, 'use fit.device = "cpu", or see docs/gpu.md')
@@ -90,8 +101,8 @@ def refuse_device(config: RunConfig, setup: Setup, devices: Devices, plan: Plan)
     if PARTICLES.name not in [row.stage for row in plan.rows]:
         return
     if config.run.device == "gpu" and config.data.source == "simulate":
-        if config.force.method not in DEVICE_FORCES:
-            rule = f"must be {' or '.join(DEVICE_FORCES)} on a GPU"
+        if not uses_device(config):
+            rule = f'must be {" or ".join(DEVICE_FORCES)} on a GPU, or direct with force.device = "gpu"'
             raise InputError("force.method", rule, config.force.method, 'choose that, or run.device = "auto"')
         # Workers that lack the resources of our tasks are asked too, and may lack a GPU.
         if devices.without and not (setting("resources") and devices.cards):
@@ -100,7 +111,7 @@ def refuse_device(config: RunConfig, setup: Setup, devices: Devices, plan: Plan)
     if plan.card is None or plan.on_card is None or plan.on_card.suits(plan.card.free):
         return
     got = f"{size(plan.on_card.bytes)} for {size(plan.card.free)} free on {plan.card.name}"
-    chunk = largest_chunk(plan.card.free, config, setup)
+    chunk = 0 if sums_on_card(config) else largest_chunk(plan.card.free, config, setup)
     if chunk and config.run.chunk != "auto":
         raise InputError("run.chunk", "must be a piece of the particles that the GPU holds", got, f"{chunk} would fit")
     raise InputError("run.device", "must be a GPU with room for the force mesh", got, 'use run.device = "cpu"')
@@ -113,7 +124,7 @@ def device_line(config: RunConfig, devices: Devices, plan: Plan) -> str:
     if PARTICLES.name not in [row.stage for row in plan.rows]:
         return ""
     if config.run.device == "gpu" and not uses_device(config):
-        return "cpu, for there are no particles to step"
+        return "" if config.data.source == "simulate" else "cpu, for there are no particles to step"
     if not devices.asked and config.run.device == "gpu":
         return "gpu, which the workers are asked for when the run begins"
     if devices.cards:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ipsdist.config import RunConfig
 from ipsdist.model.setup import Setup
+from ipsdist.model.words import size
 from ipsdist.runs.checks import check
 from ipsdist.runs.inputs import Inputs, read_inputs
 from ipsdist.runs.order import STAGES
@@ -27,7 +28,7 @@ from ipsdist.stages.gang_size import PROCESS_BYTES, USABLE, gang_size, member_by
 from ipsdist.stages.kernel import KERNEL
 from ipsdist.storage import Store, is_url
 
-__all__ = ["ALONE", "Plan", "PlanRow", "duration", "plan", "planned", "size", "source_of"]
+__all__ = ["ALONE", "Plan", "PlanRow", "duration", "plan", "planned", "source_of"]
 
 ALONE = Capacity(1, None)
 """This process, without workers."""
@@ -241,15 +242,6 @@ def planned(
         card if stepping else None,
         on_card if stepping else None,
     )
-
-
-def size(count: float) -> str:
-    """Write a number of bytes for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
-from ipsdist.runs.plan import Plan, planned, size
+from ipsdist.model.words import size
+from ipsdist.runs.plan import Plan, planned
 from ipsdist.runs.plan_sizes import driver_bytes
 from ipsdist.runtime.epochs import Capacity
 from ipsdist.runtime.memory import memory_here

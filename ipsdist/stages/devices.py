@@ -15,6 +15,7 @@ from ipsdist.arrays.namespace import forget
 from ipsdist.config import RunConfig
 from ipsdist.model.errors import RunError
 from ipsdist.model.setup import Setup
+from ipsdist.model.words import size
 from ipsdist.numerics.particles.stepping import LANES
 from ipsdist.stages.base import Payload
 from ipsdist.stages.blocks import expected_nodes, slice_bytes
@@ -26,7 +27,7 @@ from ipsdist.storage import Store
 __all__ = [
     "DEVICE_FORCES", "Card", "DevicePlan", "card_here", "computes_on_card", "computing", "device_memory", "device_of",
     "device_plan", "fits", "host_bytes", "largest_chunk", "name_devices", "stepped_on", "stepping_remedy",
-    "uses_device",
+    "sums_on_card", "uses_device",
 ]  # fmt: skip
 
 DEVICE_FORCES = ("auto", "mesh")
@@ -72,8 +73,13 @@ class DevicePlan:
 
 def uses_device(config: RunConfig) -> bool:
     """Tell whether the particles of a run are stepped on a GPU where there is one."""
-    stepped = config.data.source == "simulate" and config.force.method in DEVICE_FORCES
-    return stepped and config.run.device != "cpu"
+    stepped = config.data.source == "simulate" and config.run.device != "cpu"
+    return stepped and (config.force.method in DEVICE_FORCES or sums_on_card(config))
+
+
+def sums_on_card(config: RunConfig) -> bool:
+    """Tell whether forces are direct sums that a GPU makes."""
+    return config.force.method == "direct" and config.force.device == "gpu"
 
 
 def device_of(config: RunConfig) -> Device | None:
@@ -112,7 +118,7 @@ def computing(config: RunConfig) -> Iterator[Callable[[NDArray[Any]], Any] | Non
     Raises RunError as `device_of` and `device_memory` do.
     """
     device = _device("fit.device", "cpu") if computes_on_card(config) else None
-    if device is None or not device.computes:
+    if device is None:
         yield None
         return
     try:
@@ -140,8 +146,9 @@ def device_plan(free: int, config: RunConfig, setup: Setup, members: int) -> Dev
     width, fixed = _width(config, setup), _mesh_bytes(config, setup)
     rows = min(parts_of(config, setup, members).rows, setup.particles)
     chunk = _chunk(config, width, rows)
-    plan = DevicePlan(True, chunk, _clouds(setup) * _rounded(rows * width) + fixed)
-    if plan.suits(free):
+    sums = _rounded(8 * setup.dimension * rows) if sums_on_card(config) else 0
+    plan = DevicePlan(True, chunk, _clouds(setup) * _rounded(rows * width) + fixed + sums)
+    if plan.suits(free) or sums:  # direct sums need all at once
         return plan
     if config.run.chunk == "auto":
         chunk = min(chunk, max(LANES, largest_chunk(free, config, setup)))
@@ -163,7 +170,7 @@ def fits(device: Device, config: RunConfig, setup: Setup, members: int) -> Devic
     plan = device_plan(free, config, setup, members)
     if plan.suits(free):
         return plan
-    what = f"{_size(plan.bytes)} are needed on {device.name} to step the particles, and {_size(free)} are free"
+    what = f"{size(plan.bytes)} are needed on {device.name} to step the particles, and {size(free)} are free"
     raise RunError(f"{what}; {stepping_remedy(config, setup)(free)}")
 
 
@@ -177,7 +184,7 @@ def device_memory(device: Device | None, remedy: Callable[[int], str]) -> Iterat
         yield
     except DeviceMemoryError as error:
         name = "the GPU" if device is None else device.name
-        what = f"{name} has {_size(error.free)} free, and {_size(error.wanted)} more were asked for"
+        what = f"{name} has {size(error.free)} free, and {size(error.wanted)} more were asked for"
         again = "another process may use it: the same command goes on with what is free then"
         raise RunError(f"{what}; {again}, or {remedy(error.free)}") from error
 
@@ -249,13 +256,9 @@ def stepping_remedy(config: RunConfig, setup: Setup) -> Callable[[int], str]:
     """Return what would let the particles be stepped with so many free bytes of a device."""
 
     def remedy(free: int) -> str:
-        chunk = largest_chunk(free, config, setup)
+        chunk = 0 if sums_on_card(config) else largest_chunk(free, config, setup)
         if chunk and (config.run.chunk == "auto" or chunk < chunk_of(config)):
             return f"run.chunk = {chunk} would fit"
         return 'run.device = "cpu" needs none'
 
     return remedy
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.3g} GB"

@@ -8,7 +8,7 @@ import pytest
 
 import ipsdist as ips
 from ipsdist.config import resolve
-from ipsdist.model.errors import RunError
+from ipsdist.model.errors import InputError, RunError
 from ipsdist.runs import pipeline
 from ipsdist.stages import devices
 from ipsdist.storage import Store, place
@@ -75,7 +75,7 @@ def test_a_card_that_is_full_says_so_and_the_work_goes_on_without_it(card, tmp_p
     ips.run(source, tmp_path / "cpu", sets=['run.device="cpu"'], draw=False)
     device = card()
     device.free_bytes = lambda: 30_000 - device._used if device._used else 10**9  # others take it in that moment
-    words = r"^host has .* GB free, and .* GB more were asked for; another process"
+    words = r"^host has .* kB free, and .* kB more were asked for; another process"
     with pytest.raises(RunError, match=words) as error:
         ips.run(source, tmp_path / "gpu", sets=['run.device="gpu"'], draw=False)
     assert "\n" not in str(error.value)
@@ -99,3 +99,22 @@ def test_two_workers_share_a_card(card, tmp_path):
     record = Store.open(tmp_path / "gpu" / "store.zarr").record("particles/replica-0")
     assert record["devices"] == [devices.card_here().name]
     assert particles_of(arrays(tmp_path / "gpu")) == particles_of(arrays(tmp_path / "cpu"))
+
+
+@pytest.mark.parametrize("dimension", [1, 2])
+def test_direct_sums_of_a_device_are_those_of_the_cpu(dimension, card, tmp_path):
+    """Where the kernel takes only what rounds alike everywhere, to the last bit; and no other exact force."""
+    small = ["force.method=direct", "system.particles=400", "time.horizon=0.02", "time.positions_at=[]"]
+    source, device = write(tmp_path, dimension), None
+    for name in ("cpu", "gpu"):
+        device = card() if name == "gpu" else None
+        sets = [*small, f'run.device="{name}"', f'force.device="{name}"']
+        pipeline.run(resolve(source, sets), place(tmp_path / name), upto="particles")
+    assert {launch[0] for launch in device.launches} >= {"pairs", "move", "deposit"}
+    assert particles_of(arrays(tmp_path / "gpu")) == particles_of(arrays(tmp_path / "cpu"))
+    config, rule = resolve(source, [*small, 'run.device="gpu"']), "must be auto or mesh on a GPU, or direct with force"
+    with pytest.raises(InputError, match=rule):
+        pipeline.run(config, place(tmp_path / "refused"), upto="particles")
+    with pytest.raises(InputError, match=r"`force.device` must be \"cpu\" where there is a potential"):
+        resolve(source, [*small, 'run.device="gpu"', 'force.device="gpu"', 'system.potential="x**2"'])
+    assert not (tmp_path / "refused").exists()

@@ -162,7 +162,8 @@ def test_forces_that_a_gpu_has_not(found):
     """Refused where it was asked for; auto steps them on the CPU."""
     found.free = 139 * GB
     said = refused(SerialExecutor(), "force.method=prefix", "run.device=gpu")
-    assert said == '`force.method` must be auto or mesh on a GPU; got prefix; choose that, or run.device = "auto"'
+    rule = 'must be auto or mesh on a GPU, or direct with force.device = "gpu"'
+    assert said == f'`force.method` {rule}; got prefix; choose that, or run.device = "auto"'
     assert len(told(SerialExecutor(), "force.method=prefix")) == 1
 
 

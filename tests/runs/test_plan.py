@@ -18,8 +18,9 @@ from ipsdist.cli.app import main
 from ipsdist.config import resolve
 from ipsdist.learning.network import network_installed
 from ipsdist.model.errors import InputError
+from ipsdist.model.words import size
 from ipsdist.runs.inputs import read_inputs
-from ipsdist.runs.plan import duration, planned, size
+from ipsdist.runs.plan import duration, planned
 from ipsdist.runs.plan_sizes import driver_bytes, step_traffic
 from ipsdist.runs.setup import prepare
 from ipsdist.runtime.epochs import Capacity

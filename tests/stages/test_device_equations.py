@@ -22,8 +22,6 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="the kernels are compil
 class StrictDevice(HostDevice):
     """Its kernels run on the host; inside ``computing`` its arrays are those of array-api-strict."""
 
-    computes = True
-
     def __init__(self) -> None:
         super().__init__()
         self.taken = 0

@@ -251,7 +251,7 @@ def test_a_chunk_too_large_for_the_card():
 def test_a_card_too_small_for_the_mesh():
     """No chunk helps then."""
     config, setup = made(source="radial_3d")
-    with pytest.raises(RunError, match=r'GB are needed on card .* 0\.05 GB are free; run\.device = "cpu" needs none$'):
+    with pytest.raises(RunError, match=r'MB are needed on card .* 50 MB are free; run\.device = "cpu" needs none$'):
         fits(on(5 * 10**7), config, setup, 1)
     assert largest_chunk(5 * 10**7, config, setup) == 0
 

@@ -58,9 +58,9 @@ class Cloud(Protocol):
         ...
 
     def step(self, mesh: Mesh, drift: Any, motion: Motion, noise: Noise, count: Integers) -> int:
-        """Move all by the drift at the nodes (d, nodes...), interpolated, and add their new weights to ``count``.
+        """Move all by the drift at the nodes, interpolated, and add their new weights to ``count``.
 
-        The drift has the type of the positions, and lies on the host, or where the cloud does.
+        The drift is (d, nodes...) on the host, or (d, nodes) where the cloud lies, in the type of the positions.
 
         Returns how many left the mesh; if any did, the count is incomplete. Returns -1 where old positions were off the
         mesh; the positions mean nothing then.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,10 @@ from ipsdist.numerics.particles.forces import particle_force
 from ipsdist.numerics.particles.forces.mesh import MeshForce
 from ipsdist.numerics.particles.host_cloud import HostCloud
 from ipsdist.numerics.particles.noise import STEPPING, seed_words, stream_of
+
+if TYPE_CHECKING:
+    from ipsdist.numerics.particles.device_cloud import DeviceCloud
+    from ipsdist.numerics.particles.forces.device_direct import DeviceDirect
 
 __all__ = ["LANES", "State", "Stepper"]
 
@@ -64,7 +68,8 @@ class Stepper:
     ``force`` is one of `forces.METHODS`. ``chunk`` particles (a multiple of 4) are stepped at a time; it
     changes no bit. ``part`` are the first particle (a multiple of 4) and the one after the last of this member, all by
     default; what needs ``together`` is called by all members alike. Every replica has its own stepper.
-    ``force_on_device``: a device that holds the particles transforms the mesh too, and rounds differently.
+    ``force_on_device``: a device that holds the particles finds the force too, on the mesh or by the direct sum of a
+    system without a potential, and rounds differently.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class Stepper:
         low, high = seed_words(seed)
         self._noise = Noise(self._first * system.dimension, stream_of(replica, STEPPING), int(low), int(high))
         self._force_on_device = force_on_device
+        self._sums: DeviceDirect | None = None
         self._mesh_force: MeshForce | None = None
         self._force: Callable[[Array], Array] | None = None
         if force in ("auto", "mesh"):
@@ -163,8 +169,8 @@ class Stepper:
     def _drift(self, state: State) -> Array | DeviceArray:
         """Return the drift at the nodes (d, nodes...), as exact as the positions, where it was found."""
         assert self._mesh_force is not None
-        device = getattr(state.cloud, "device", None)
-        if self._force_on_device and device is not None and device.computes:
+        if self._force_on_device:
+            device = _on_device(state.cloud).device
             return self._mesh_force.drift_on(device, state.mesh, state.count, state.cloud.dtype)
         # Half the bytes in float32, where a device keeps it near its cores.
         return self._mesh_force.node_drift(state.mesh, state.count).astype(state.cloud.dtype, copy=False)
@@ -193,17 +199,28 @@ class Stepper:
         return True
 
     def _advance_particles(self, state: State, steps: int) -> None:
-        assert self._force is not None
-        cloud = state.cloud
-        if not isinstance(cloud, HostCloud):
-            raise ValueError("exact forces need the particles on the host")
         for _ in range(steps):
-            drift = self._force(cloud.positions.astype(np.float64, copy=False))
-            cloud.move(drift, self._motion(state), self._noise)
+            self._move(state.cloud, self._motion(state))
             state.step += 1
             self._follow(state, ALONE)
         if steps:  # deposits are wanted only where the caller looks
             _deposit(state, ALONE)
+
+    def _move(self, cloud: Cloud, motion: Motion) -> None:
+        """Move every particle by its exact force, found where ``force_on_device`` says."""
+        if not self._force_on_device:
+            assert self._force is not None
+            if not isinstance(cloud, HostCloud):
+                raise ValueError("exact forces need the particles on the host, or force_on_device")
+            cloud.move(self._force(cloud.positions.astype(np.float64, copy=False)), motion, self._noise)
+            return
+        from ipsdist.numerics.particles.forces.device_direct import DeviceDirect
+
+        there = _on_device(cloud)
+        if self._sums is None:
+            assert self._system.kernel is not None
+            self._sums = DeviceDirect(there.device, self._system.kernel, self._system.dimension, there.dtype)
+        there.move(self._sums.drift(there.positions), motion, self._noise)
 
     def _motion(self, state: State) -> Motion:
         return Motion(self._step, self._scale, state.step)
@@ -226,6 +243,13 @@ class Stepper:
         remedy = f"use a smaller time.step (now {self._step:g}) or a larger system.cutoff"
         affected = f"{particles} of {self._system.particles} particles {what}"
         return RunError(f"the particles blew up at step {state.step}: {affected}; {remedy}")
+
+
+def _on_device(cloud: Cloud) -> DeviceCloud:
+    """Return the cloud. Raises ValueError where it is not on a device."""
+    if isinstance(cloud, HostCloud):
+        raise ValueError("`force_on_device` needs the particles on a device")
+    return cast("DeviceCloud", cloud)
 
 
 def _is_cloud(given: object) -> TypeGuard[Cloud]:

@@ -76,7 +76,7 @@ class MeshForce:
         return drift
 
     def drift_on(self, device: Device, mesh: Mesh, count: npt.NDArray[np.int64], dtype: npt.DTypeLike) -> DeviceArray:
-        """Return the drift (d, nodes) on a device that `computes`, whose transforms round as they do."""
+        """Return the drift (d, nodes) on a device, whose transforms round as they do."""
         if mesh != self._mesh:
             self._prepare(mesh)
         if self._kernel is None or self._lags is not None:
