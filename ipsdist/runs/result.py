@@ -183,5 +183,6 @@ def _cost(store: Store, config: RunConfig) -> dict[str, Any]:
         "wall_seconds": {name: cost["wall_seconds"] for name, cost in costs.items()},
         "cpu_seconds": {name: cost["cpu_seconds"] for name, cost in costs.items()},
         "peak_bytes": max(int(cost["peak_bytes"]) for cost in costs.values()),
-        "particle_steps_per_second": particles["work"] / wall if wall > 0 else None,
+        # What was done before a stop took its time then.
+        "particle_steps_per_second": costs["particles"].get("work", particles["work"]) / wall if wall > 0 else None,
     }

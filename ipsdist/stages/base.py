@@ -67,6 +67,10 @@ class TaskJob(Job, Protocol):
         ...
 
 
+def _nothing(store: Store, task: Task) -> float:
+    return 0.0
+
+
 @dataclass(frozen=True)
 class Stage:
     """One of the five words, as a value over which planning, resuming, progress and commit are written once."""
@@ -88,6 +92,8 @@ class Stage:
     """What the driver does when all tasks are done; its return is part of the stage's record."""
     job: Callable[[Store, Task, Capacity], TaskJob | None] | None = None
     """Returns how a task is done by several workers together; None where one worker does it by ``do``."""
+    started: Callable[[Store, Task], float] = _nothing
+    """Return the work of a task without a record that is done all the same."""
     revision: int = 1
     """Raised when the stage's answer changes for the same configuration; goes into the fingerprint."""
 
@@ -123,7 +129,7 @@ def complete(
     tasks = list(stage.tasks(config, setup_of(store), store.address, fingerprint))
     if not tasks:  # all is done in the end, and takes its time
         observe(Progress(stage.name, 0.0, 1.0, stage.unit))
-    payloads = _run_tasks(stage, store, tasks, executor, observe) if tasks else []
+    payloads, before = _run_tasks(stage, store, tasks, executor, observe) if tasks else ([], 0.0)
     answer = stage.finish(store, config, payloads)
     if not tasks:
         observe(Progress(stage.name, 1.0, 1.0, stage.unit))
@@ -131,18 +137,22 @@ def complete(
     cost["cpu_seconds"] += sum(p["cost"]["cpu_seconds"] for p in payloads if p["cost"]["process"] != os.getpid())
     cost["peak_bytes"] = max([cost["peak_bytes"], *(p["cost"]["peak_bytes"] for p in payloads)])
     work = sum(t.work for t in tasks)
+    cost["work"] = work - before
     processors = sorted({processor(), *(name for p in payloads for name in _processors(p))})
     record = {"fingerprint": fingerprint, "cost": cost, "work": work, "processors": processors, **answer}
     store.commit(f"{stage.name}/done", record)
     return True
 
 
-def _run_tasks(stage: Stage, store: Store, tasks: list[Task], executor: Executor, observe: Observer) -> list[Payload]:
-    """Run the tasks that have no record yet; return the payloads of all in the order of the tasks."""
+def _run_tasks(
+    stage: Stage, store: Store, tasks: list[Task], executor: Executor, observe: Observer
+) -> tuple[list[Payload], float]:
+    """Run the tasks that have no record yet; return the payloads of all in their order, and the work done before."""
     payloads = {k: p for k, t in enumerate(tasks) if (p := committed(store, t.record, t.fingerprint)) is not None}
     pending = [k for k in range(len(tasks)) if k not in payloads]
     total = sum(t.work for t in tasks)
-    share = {k: (tasks[k].work if k in payloads else 0.0) for k in range(len(tasks))}
+    share = {k: t.work if k in payloads else stage.started(store, t) for k, t in enumerate(tasks)}
+    before = sum(share.values())
     unit = next((t.unit for t in tasks if t.unit is not None), stage.unit)
 
     def told(index: int, units: float) -> None:
@@ -166,7 +176,7 @@ def _run_tasks(stage: Stage, store: Store, tasks: list[Task], executor: Executor
         stage.do, own, stage=stage.name, observe=lambda position, units: told(alone[position], units)
     ):
         done(alone[position], payload)
-    return [payloads[k] for k in range(len(tasks))]
+    return [payloads[k] for k in range(len(tasks))], before
 
 
 def _by_gang(job: TaskJob, store: Store, task: Task, executor: Executor, told: Tick) -> Payload:

@@ -14,7 +14,7 @@ from ipsdist.stages.continuum import box_keys, prepare_cells, solve_densities, s
 from ipsdist.stages.devices import Card, card_here, name_devices
 from ipsdist.stages.gang_size import fewest_members, gang_size, member_bytes, most_members
 from ipsdist.stages.imported import read_block
-from ipsdist.stages.replica import ReplicaJob, step_alone
+from ipsdist.stages.replica import ReplicaJob, step_alone, stepped
 from ipsdist.storage import Store
 
 __all__ = ["PARTICLES"]
@@ -67,6 +67,11 @@ def replica_job(store: Store, task: Task, capacity: Capacity) -> ReplicaJob | No
     return ReplicaJob(store, task, max(most, fewest), fewest, setting("gang.epoch"), own)
 
 
+def stepped_before(store: Store, task: Task) -> float:
+    """Return the particle-steps of a task that an earlier command has committed."""
+    return stepped(store, task) if task.config.data.source == "simulate" else 0.0
+
+
 def _keys(config: RunConfig) -> Mapping[str, Any]:
     """Files enter by the digest of what they hold, not by their name: a moved file changes nothing."""
     keys = _all_keys(config)
@@ -98,4 +103,5 @@ PARTICLES = Stage(
     do=make_particles,
     finish=name_devices,
     job=replica_job,
+    started=stepped_before,
 )

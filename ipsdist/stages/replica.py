@@ -23,7 +23,7 @@ from ipsdist.stages.observed import EARLIER, LAST
 from ipsdist.stages.parts import Parts, kept_name, kept_rows, kept_slices, parts_of
 from ipsdist.storage import Store
 
-__all__ = ["ReplicaJob", "step_alone"]
+__all__ = ["ReplicaJob", "step_alone", "stepped"]
 
 _SECONDS = 5.0
 """Length of an epoch where one process steps a whole replica."""
@@ -209,6 +209,12 @@ class ReplicaJob:
         last = () if int(self._steps[number]) == step else (LAST,)
         earlier = () if number in self._firsts else (EARLIER,)
         return (POSITIONS, *last, *earlier)
+
+
+def stepped(store: Store, task: Task) -> float:
+    """Return the particle-steps of a replica that are committed."""
+    found = committed(store, f"particles/replica-{task.index[0]}.epoch", task.fingerprint)
+    return 0.0 if found is None else float(setup_of(store).particles) * found["reached"]["step"]
 
 
 def step_alone(store: Store, task: Task, tick: Tick) -> Payload:

@@ -9,6 +9,7 @@ import pytest
 import xarray
 
 import ipsdist as ips
+from ipsdist.storage import Store
 from tests.report.validation import validate
 from tests.runs.samples import write
 
@@ -207,3 +208,24 @@ def test_plan_and_info(finished):
     assert set(runs.info(outcome.out)["stages"].values()) == {"done"}
     with pytest.raises(ips.InputError, match="`DIR` must be the directory of a run"):
         runs.info(outcome.out / "figures")
+
+
+def test_the_rate_after_a_stop_is_that_of_what_was_left(tmp_path, monkeypatch):
+    """Steps that an earlier command committed took their time then."""
+    monkeypatch.setattr("ipsdist.stages.replica._SECONDS", 0.02)
+    source = write(tmp_path)
+
+    def stop(progress):
+        if progress.stage == "particles" and progress.done > 0.6 * progress.total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ips.run(source, tmp_path / "out", draw=False, observe=stop)
+    first = []
+    again = ips.run(source, tmp_path / "out", draw=False, observe=lambda p: first.append(p.done))
+    record = Store.open(tmp_path / "out" / "store.zarr").record("particles/done")
+    assert 0 < record["cost"]["work"] < 0.9 * record["work"]
+    assert first[0] == record["work"] - record["cost"]["work"]
+    cost = again.result["cost"]
+    rate = record["cost"]["work"] / cost["wall_seconds"]["particles"]
+    assert cost["particle_steps_per_second"] == pytest.approx(rate)
