@@ -25,7 +25,7 @@ from ipsdist.stages.equations import EQUATIONS
 from ipsdist.stages.particles import PARTICLES
 from ipsdist.stages.tracks import sums_directly
 
-__all__ = ["NOBODY", "Devices", "ask", "ask_here", "device_line", "refuse_device", "refuse_equations"]
+__all__ = ["NOBODY", "Devices", "ask", "ask_here", "device_line", "refuse_all", "refuse_device", "refuse_equations"]
 
 _NAMED = 3
 _FIX = 'use run.device = "auto", or see docs/gpu.md'
@@ -77,6 +77,19 @@ def refuse_equations(
         raise InputError("fit.device", rule, got, 'use fit.device = "cpu", or see docs/gpu.md')
 
 
+def refuse_all(configs: Collection[RunConfig]) -> None:
+    """Raise InputError where every run wants a GPU for its particles and this machine has none: once for all."""
+    wants = [config.run.device == "gpu" and uses_device(config) for config in configs]
+    devices = _here(1) if wants and all(wants) else NOBODY
+    if devices.without:
+        raise _no_device(devices)
+
+
+def _no_device(devices: Devices) -> InputError:
+    rule = "must find a GPU where the particles are stepped"
+    return InputError("run.device", rule, f'"gpu", but {_shown(devices.without)}', _FIX)
+
+
 def _elsewhere(executor: Executor) -> Devices:
     answers = executor.everywhere(card_here)
     cards = tuple(answer for answer in answers.values() if isinstance(answer, Card))
@@ -106,8 +119,7 @@ def refuse_device(config: RunConfig, setup: Setup, devices: Devices, plan: Plan)
             raise InputError("force.method", rule, config.force.method, 'choose that, or run.device = "auto"')
         # Workers that lack the resources of our tasks are asked too, and may lack a GPU.
         if devices.without and not (setting("resources") and devices.cards):
-            rule = "must find a GPU where the particles are stepped"
-            raise InputError("run.device", rule, f'"gpu", but {_shown(devices.without)}', _FIX)
+            raise _no_device(devices)
     if plan.card is None or plan.on_card is None or plan.on_card.suits(plan.card.free):
         return
     got = f"{size(plan.on_card.bytes)} for {size(plan.card.free)} free on {plan.card.name}"

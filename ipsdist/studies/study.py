@@ -17,6 +17,7 @@ from ipsdist.model.errors import InputError
 from ipsdist.report.figures.study import draw_study
 from ipsdist.report.study_page import study_page
 from ipsdist.runs.api import options_of
+from ipsdist.runs.devices import refuse_all
 from ipsdist.runs.pipeline import Options, finished
 from ipsdist.runs.probe import first_missing, probe
 from ipsdist.runs.rows import versions
@@ -115,7 +116,10 @@ def study(
     planned = _planned(base, rows)
     if sets:
         _refuse_sets(planned)
-    with options.executor(idle=_all_finished(planned, file, out)) as executor:
+    idle = _all_finished(planned, file, out)
+    if not idle and options.client is None and options.scheduler is None and options.cluster in (None, "local"):
+        refuse_all([one.config for one in planned if one.config is not None])
+    with options.executor(idle=idle) as executor:
         missing = first_missing(out)
         _directory(out)
         with locked(out):

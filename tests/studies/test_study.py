@@ -250,3 +250,14 @@ def test_a_directory_of_something_else_is_refused(tmp_path, capsys):
     assert main(["study", str(write(tmp_path)), "--out", str(tmp_path / "out")]) == 2
     assert "must be empty or the directory of a study" in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+def test_a_gpu_that_is_not_there_is_refused_once(tmp_path, capsys):
+    """Not run by run, and before anything is written."""
+    source = write(tmp_path)
+    out = tmp_path / "out"
+    assert main(["study", str(source), "--out", str(out), "--set", "run.device=gpu", "-q"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith('error: `run.device` must find a GPU where the particles are stepped; got "gpu", but ')
+    assert said.count("\n") == 1
+    assert not out.exists()
