@@ -33,7 +33,10 @@ def stage(faults, tmp_path_factory):
 
 
 def trial(faults, stage, kind, number, folder):
-    row = faults.one(kind, number, stage, folder)
+    for attempt in range(3):
+        row = faults.one(kind, number + 100 * attempt, stage, folder / str(attempt))
+        if row["where"][0] != "end":  # else the run was over before its fault came: epochs have no fixed number
+            break
     assert faults.good(row), row
 
 
