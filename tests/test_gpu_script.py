@@ -44,6 +44,7 @@ def test_without_a_gpu(tmp_path):
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no g++ to compile CUDA text for the host")
+@pytest.mark.long  # most of a minute; the kernels that it launches are tested by themselves
 def test_rehearsal(tmp_path):
     """Every part comes to its end on the host: all bits equal, all measurements taken, one table last."""
     code, out, _ = call("--rehearse", "--json", str(tmp_path / "gpu.json"))
