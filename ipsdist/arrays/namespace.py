@@ -20,6 +20,7 @@ from ipsdist.arrays.hosting import to_host
 __all__ = [
     "batches",
     "contracted",
+    "for_columns",
     "forget",
     "host",
     "irfftn",
@@ -142,6 +143,12 @@ def _transforms(array: Any) -> Any:
 
 def _on_gpu(array: Any) -> bool:
     return hasattr(array, "__cuda_array_interface__")
+
+
+def for_columns(values: Any, dimension: int) -> Any:
+    """Return (..., points...) as (..., 1, 1, points...), ``dimension`` axes last: for all columns and directions."""
+    shape = values.shape
+    return namespace(values).reshape(values, (*shape[:-dimension], 1, 1, *shape[-dimension:]))
 
 
 def contracted(a: Any, b: Any) -> Any:

@@ -93,7 +93,7 @@ class Stage:
     job: Callable[[Store, Task, Capacity], TaskJob | None] | None = None
     """Returns how a task is done by several workers together; None where one worker does it by ``do``."""
     started: Callable[[Store, Task], float] = _nothing
-    """Return the work of a task without a record that is done all the same."""
+    """Returns the work of a task that an earlier command has done and committed, though the task has no record yet."""
     revision: int = 1
     """Raised when the stage's answer changes for the same configuration; goes into the fingerprint."""
 

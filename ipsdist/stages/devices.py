@@ -16,7 +16,7 @@ from ipsdist.config import RunConfig
 from ipsdist.model.errors import RunError
 from ipsdist.model.setup import Setup
 from ipsdist.model.words import size
-from ipsdist.numerics.particles.stepping import LANES
+from ipsdist.numerics.particles.noise import LANES
 from ipsdist.stages.base import Payload
 from ipsdist.stages.blocks import expected_nodes, slice_bytes
 from ipsdist.stages.gang_size import member_bytes

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ipsdist.config import RunConfig
 from ipsdist.model.system import InitialLaw
 from ipsdist.numerics.particles.initial import sample
-from ipsdist.numerics.particles.stepping import LANES
+from ipsdist.numerics.particles.noise import LANES
 from ipsdist.storage import Store
 
 __all__ = ["INPUT_INITIAL", "chunk_of", "initial_positions", "precision_of", "start_rows"]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ipsdist.config import RunConfig
 from ipsdist.model.setup import Setup
 from ipsdist.numerics.particles.cloud import Cloud
-from ipsdist.numerics.particles.stepping import LANES
+from ipsdist.numerics.particles.noise import LANES
 from ipsdist.stages.initial import precision_of
 from ipsdist.storage import Store
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipsdist.arrays.namespace import batches, contracted, host, is_host, like, namespace, scaled
+from ipsdist.arrays.namespace import batches, contracted, for_columns, host, is_host, like, namespace, scaled
 from ipsdist.model.deposits import COUNT_ONE, PRODUCT_ONE, Deposits, neighbour_offsets
 from ipsdist.numerics.convolution import convolve
 from ipsdist.numerics.equations.tables import ExternalTables, PairTables
@@ -92,16 +92,10 @@ def _summed_halves(velocity: Any, weights: Any, products: Any) -> Any:
     for pair, (here, there) in zip(pairs, ends, strict=True):
         own[here] -= pair
         own[there] -= pair
-    weighted = velocity * _for_columns(own, d)
+    weighted = velocity * for_columns(own, d)
     for pair, (here, there) in zip(pairs, ends, strict=True):
-        weighted[here] += velocity[there] * _for_columns(2.0 * pair, d)
+        weighted[here] += velocity[there] * for_columns(2.0 * pair, d)
     return weighted
-
-
-def _for_columns(values: Any, dimension: int) -> Any:
-    """Return (..., nodes...) as (..., 1, 1, nodes...), for all columns and directions."""
-    shape = values.shape
-    return namespace(values).reshape(values, (*shape[:-dimension], 1, 1, *shape[-dimension:]))
 
 
 def _ends(offset: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Box, Box]:

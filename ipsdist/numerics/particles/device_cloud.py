@@ -15,8 +15,9 @@ from ipsdist.model.mesh import Mesh
 from ipsdist.model.system import InitialLaw, Mixture, Uniform
 from ipsdist.numerics.densities.deposit import refuse_lost
 from ipsdist.numerics.particles.cloud import Motion, Noise
-from ipsdist.numerics.particles.device_pieces import LANES, Launcher, mesh_arguments, noise_arguments, piece_rows
+from ipsdist.numerics.particles.device_pieces import Launcher, mesh_arguments, noise_arguments, piece_rows
 from ipsdist.numerics.particles.initial import sample
+from ipsdist.numerics.particles.noise import LANES
 
 __all__ = ["DeviceCloud"]
 

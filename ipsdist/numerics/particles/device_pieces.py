@@ -16,10 +16,16 @@ from ipsdist.model.mesh import Mesh
 from ipsdist.model.system import Mixture, Uniform
 from ipsdist.numerics.device.cuda import text
 from ipsdist.numerics.particles.cloud import Motion, Noise
-from ipsdist.numerics.particles.noise import INITIAL_NORMALS, INITIAL_UNIFORMS, NORMAL_TABLE, seed_words, stream_of
+from ipsdist.numerics.particles.noise import (
+    INITIAL_NORMALS,
+    INITIAL_UNIFORMS,
+    LANES,
+    NORMAL_TABLE,
+    seed_words,
+    stream_of,
+)
 
 __all__ = [
-    "LANES",
     "STATIC_BYTES",
     "Launcher",
     "StepGrid",
@@ -33,8 +39,6 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-LANES = 4
-"""Words of a Philox block: pieces are whole ones."""
 _NAMES = ("move", "deposit", "flux", "squares", "extent", "off", "draw_mixture", "draw_uniform")
 _FARTHEST = 2**50
 _THREADS = 256

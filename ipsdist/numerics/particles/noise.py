@@ -14,6 +14,7 @@ from scipy.special import ndtri
 __all__ = [
     "INITIAL_NORMALS",
     "INITIAL_UNIFORMS",
+    "LANES",
     "NORMAL_TABLE",
     "STEPPING",
     "normals",
@@ -28,6 +29,9 @@ __all__ = [
 STEPPING, INITIAL_NORMALS, INITIAL_UNIFORMS = range(3)
 """What a stream is used for."""
 _PURPOSES = 4
+
+LANES = 4
+"""Words of a Philox block: chunks, parts and pieces begin at a whole one."""
 
 _MASK = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)

@@ -23,20 +23,18 @@ from ipsdist.numerics.particles.cloud import Cloud, Motion, Noise
 from ipsdist.numerics.particles.forces import particle_force
 from ipsdist.numerics.particles.forces.mesh import MeshForce
 from ipsdist.numerics.particles.host_cloud import HostCloud
-from ipsdist.numerics.particles.noise import STEPPING, seed_words, stream_of
+from ipsdist.numerics.particles.noise import LANES, STEPPING, seed_words, stream_of
 
 if TYPE_CHECKING:
     from ipsdist.numerics.particles.device_cloud import DeviceCloud
     from ipsdist.numerics.particles.forces.device_direct import DeviceDirect
 
-__all__ = ["LANES", "State", "Stepper"]
+__all__ = ["State", "Stepper"]
 
 Array = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
-LANES = 4
-"""Words of a Philox block: chunks and parts begin at a whole one."""
 _OFF_BEFORE = 2**48
 """What a member adds to the number of lost particles when its old positions were off the mesh: more than any number."""
 

@@ -5,48 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipsdist.arrays import DeviceMemoryError
-from ipsdist.model.errors import InputError
 from ipsdist.model.mesh import Mesh
-from ipsdist.model.radial import RadialKernel
-from ipsdist.model.system import FromArray, Mixture, Ring, System, Uniform
 from ipsdist.numerics.particles.cloud import Motion, Noise
-from ipsdist.numerics.particles.device_cloud import DeviceCloud
 from ipsdist.numerics.particles.host_cloud import HostCloud
-from ipsdist.numerics.particles.initial import sample
-from ipsdist.numerics.particles.noise import NORMAL_TABLE
-from ipsdist.numerics.particles.stepping import Stepper
 from tests.host_device import COMPILER, HostDevice
+from tests.numerics.particles.clouds import DIMENSIONS, KEPT, KINDS, MOTION, NOISE, N, cloud_of, same, setting
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the text of the kernels")
-
-N, CHUNK = 1003, 236
-"""Five pieces, the last one neither whole nor a whole number of Philox blocks."""
-MOTION, NOISE = Motion(0.01, 0.1, 9), Noise(2**32 + 24, 4, 11, 5)
-KINDS = pytest.mark.parametrize("kind", ["float32", "float64"])
-DIMENSIONS = pytest.mark.parametrize("dimension", [1, 2, 3])
-KEPT = pytest.mark.parametrize("resident", [True, False])
-
-
-def _cloud(x, device=None, resident=True, chunk=CHUNK):
-    return DeviceCloud.filled(
-        HostDevice() if device is None else device, x.shape, x.dtype, lambda a, b: x[a:b], chunk, resident
-    )
-
-
-def _setting(dimension, kind, n=N, seed=0):
-    """Return positions, a mesh that holds them before and after a step, and a drift in the type of the positions."""
-    rng = np.random.default_rng([dimension, seed])
-    x = rng.normal(0.3, 0.4, (n, dimension)).astype(kind)
-    mesh = Mesh.around(x.min(0, initial=0) - 1, x.max(0, initial=0) + 1, 2.0**-3)
-    return x, mesh, rng.normal(size=(dimension, *mesh.shape)).astype(kind)
-
-
-def _same(cloud, other):
-    n = other.shape[0]
-    assert cloud.shape == other.shape
-    assert cloud.dtype == other.dtype
-    assert cloud.rows(0, n).tobytes() == other.rows(0, n).tobytes()
 
 
 @KINDS
@@ -54,15 +19,15 @@ def _same(cloud, other):
 @KEPT
 def test_steps(dimension, kind, resident):
     """Positions and counts of three steps are those of Numba; counts are added to what is there."""
-    x, mesh, drift = _setting(dimension, kind)
-    host, cloud = HostCloud(x), _cloud(x, resident=resident)
+    x, mesh, drift = setting(dimension, kind)
+    host, cloud = HostCloud(x), cloud_of(x, resident=resident)
     for number in range(3):
         expected, count = np.full(mesh.shape, 7), np.full(mesh.shape, 7)
         motion = Motion(0.01, 0.1, number)
         assert host.step(mesh, drift * (number - 1), motion, NOISE, expected) == 0
         assert cloud.step(mesh, drift * (number - 1), motion, NOISE, count) == 0
         assert np.array_equal(count, expected)
-    _same(cloud, host)
+    same(cloud, host)
     assert not np.array_equal(cloud.rows(0, N), x)
 
 
@@ -72,23 +37,23 @@ def test_steps(dimension, kind, resident):
 def test_any_size(dimension, n, chunk, first, data):
     """Any number of particles in any pieces, from any word of the stream on."""
     kind, resident = data.draw(st.sampled_from(["float32", "float64"])), data.draw(st.booleans())
-    x, mesh, drift = _setting(dimension, kind, n)
-    host, cloud = HostCloud(x), _cloud(x, resident=resident, chunk=4 * chunk)
+    x, mesh, drift = setting(dimension, kind, n)
+    host, cloud = HostCloud(x), cloud_of(x, resident=resident, chunk=4 * chunk)
     noise = Noise(4 * first, 4, 11, 5)
     expected, count = np.zeros(mesh.shape, dtype=np.int64), np.zeros(mesh.shape, dtype=np.int64)
     assert cloud.step(mesh, drift, MOTION, noise, count) == host.step(mesh, drift, MOTION, noise, expected) == 0
     assert np.array_equal(count, expected)
-    _same(cloud, host)
+    same(cloud, host)
 
 
 def test_drift_takes_the_type_of_the_positions():
     """A drift in float64 is rounded where positions are float32, as the caller does it for Numba."""
-    x, mesh, _ = _setting(2, "float32")
+    x, mesh, _ = setting(2, "float32")
     drift = np.random.default_rng(3).normal(size=(2, *mesh.shape))
-    host, cloud = HostCloud(x), _cloud(x)
+    host, cloud = HostCloud(x), cloud_of(x)
     for one, field in ((host, drift.astype(np.float32)), (cloud, drift)):
         one.step(mesh, field, MOTION, NOISE, np.zeros(mesh.shape, dtype=np.int64))
-    _same(cloud, host)
+    same(cloud, host)
     with pytest.raises(ValueError, match="`drift` must be"):
         cloud.step(mesh, drift[:1], MOTION, NOISE, np.zeros(mesh.shape, dtype=np.int64))
 
@@ -97,14 +62,14 @@ def test_drift_takes_the_type_of_the_positions():
 @KEPT
 def test_step_tells_who_left_and_who_was_off(dimension, resident):
     """Particles that leave are counted, all of them are moved; -1 where one was off before."""
-    x, mesh, drift = _setting(dimension, "float64")
+    x, mesh, drift = setting(dimension, "float64")
     count = np.zeros(mesh.shape, dtype=np.int64)
-    host, cloud = HostCloud(x), _cloud(x, resident=resident)
+    host, cloud = HostCloud(x), cloud_of(x, resident=resident)
     wide = Motion(0.01, 1.0, 3)
     left = host.step(mesh, drift, wide, NOISE, count.copy())
     assert 0 < left < N
     assert cloud.step(mesh, drift, wide, NOISE, count.copy()) == left
-    _same(cloud, host)
+    same(cloud, host)
     assert cloud.off(mesh) == host.off(mesh) == left
     assert cloud.step(mesh, drift, MOTION, NOISE, count.copy()) == -1
     assert host.step(mesh, drift, MOTION, NOISE, count.copy()) == -1
@@ -117,12 +82,12 @@ def test_counters_and_field_lie_where_they_fit(shared_bytes, what):
     x, mesh = rng.uniform(0.3, 0.7, (N, 2)).astype(np.float32), Mesh(1 / 16, (-2, -2), (20, 20))
     drift = rng.normal(size=(2, *mesh.shape)).astype(np.float32)
     device, host = HostDevice(shared_bytes=shared_bytes), HostCloud(x)
-    cloud = _cloud(x, device)
+    cloud = cloud_of(x, device)
     expected, count = np.zeros(mesh.shape, dtype=np.int64), np.zeros(mesh.shape, dtype=np.int64)
     host.step(mesh, drift, MOTION, NOISE, expected)
     assert cloud.step(mesh, drift, MOTION, NOISE, count) == 0
     assert np.array_equal(count, expected)
-    _same(cloud, host)
+    same(cloud, host)
     counters, field = what
     assert device.launches[-1][0] == "step"
     assert device.launches[-1][3] == counters * 400 * 4 + field * 2 * 400 * 4
@@ -130,12 +95,12 @@ def test_counters_and_field_lie_where_they_fit(shared_bytes, what):
 
 def test_arrays_of_a_step_stay():
     """They are made once for a mesh, and those of a smaller one are given back before those of a larger one."""
-    x, mesh, drift = _setting(2, "float64")
+    x, mesh, drift = setting(2, "float64")
     wide = Mesh(mesh.spacing, tuple(i - 3 for i in mesh.lower), tuple(n + 5 for n in mesh.shape))
     moved = Mesh(mesh.spacing, tuple(i - 1 for i in mesh.lower), mesh.shape)
     fields = {mesh: drift, moved: drift, wide: np.ones((2, *wide.shape))}
     device = HostDevice()
-    host, cloud = HostCloud(x), _cloud(x, device)
+    host, cloud = HostCloud(x), cloud_of(x, device)
     free = []
     for one in (mesh, mesh, moved, wide, mesh):
         expected, count = np.zeros(one.shape, dtype=np.int64), np.zeros(one.shape, dtype=np.int64)
@@ -145,7 +110,7 @@ def test_arrays_of_a_step_stay():
         )
         assert np.array_equal(count, expected)
         free.append(device.free_bytes())
-    _same(cloud, host)
+    same(cloud, host)
     assert free[0] == free[1] == free[2] == free[4] > free[3]
 
 
@@ -154,7 +119,7 @@ def test_very_many_on_one_node(shared_bytes):
     """Counters of 32 bits are emptied before they overflow: a block takes 150 001 particles, 2**16 each."""
     device = HostDevice(blocks=1, shared_bytes=shared_bytes)
     x, mesh = np.full((150_001, 1), 0.5, dtype=np.float32), Mesh(0.25, (0,), (6,))
-    cloud, count = _cloud(x, device, chunk=2**20), np.zeros(6, dtype=np.int64)
+    cloud, count = cloud_of(x, device, chunk=2**20), np.zeros(6, dtype=np.int64)
     assert cloud.step(mesh, np.zeros((1, 6), dtype=np.float32), Motion(0.01, 0.0, 1), NOISE, count) == 0
     assert count.tolist() == [0, 0, 150_001 * 2**16, 0, 0, 0]
 
@@ -164,14 +129,14 @@ def test_very_many_on_one_node(shared_bytes):
 @KEPT
 def test_moves_by_a_given_drift(dimension, kind, resident):
     """A drift a particle, on the host or on the device."""
-    x, _, _ = _setting(dimension, kind)
+    x, _, _ = setting(dimension, kind)
     drift = np.random.default_rng(8).normal(size=x.shape)
     device, host = HostDevice(), HostCloud(x)
-    cloud = _cloud(x, device, resident)
+    cloud = cloud_of(x, device, resident)
     for given_drift in (drift, device.array(drift)):
         host.move(drift, MOTION, NOISE)
         cloud.move(given_drift, MOTION, NOISE)
-    _same(cloud, host)
+    same(cloud, host)
 
 
 @KINDS
@@ -179,10 +144,10 @@ def test_moves_by_a_given_drift(dimension, kind, resident):
 @KEPT
 def test_deposits_moves_squares(dimension, kind, resident):
     """All integers are those of Numba, in the units asked for; so is the reach."""
-    x, mesh, _ = _setting(dimension, kind)
+    x, mesh, _ = setting(dimension, kind)
     y = (x + np.random.default_rng(5).normal(0, 3, x.shape)).astype(kind)
     device, hosts = HostDevice(), (HostCloud(x), HostCloud(y))
-    clouds = _cloud(x, device, resident), _cloud(y, device, resident, chunk=312)
+    clouds = cloud_of(x, device, resident), cloud_of(y, device, resident, chunk=312)
     for got, expected in zip(clouds[0].deposits(mesh), hosts[0].deposits(mesh), strict=True):
         assert got.dtype == np.int64
         assert got.shape == expected.shape
@@ -203,9 +168,9 @@ def test_deposits_moves_squares(dimension, kind, resident):
 @KEPT
 def test_deposits_refuse_who_is_off_the_mesh(resident):
     """With the words of `deposit`, for weights and for moves."""
-    x, mesh, _ = _setting(2, "float64")
+    x, mesh, _ = setting(2, "float64")
     x[[3, 700], 1] = 1e9, np.nan
-    host, cloud = HostCloud(x), _cloud(x, resident=resident)
+    host, cloud = HostCloud(x), cloud_of(x, resident=resident)
     for call in (lambda c: c.deposits(mesh), lambda c: c.moves(c, mesh, 2**20)):
         with pytest.raises(ValueError, match="2 of 1003 are off it") as expected:
             call(host)
@@ -219,10 +184,10 @@ def test_deposits_refuse_who_is_off_the_mesh(resident):
 @pytest.mark.parametrize("bad", [[], [np.nan], [np.inf, -np.inf], [np.inf, np.nan, -np.inf]])
 def test_extent_and_the_broken(kind, resident, bad):
     """The extent is that of NumPy, whatever is in it; the broken are counted once each."""
-    x, mesh, _ = _setting(3, kind)
+    x, mesh, _ = setting(3, kind)
     x[[2, 500, 1002][: len(bad)], 1] = bad
     x[2, 0] = bad[0] if bad else x[2, 0]
-    host, cloud = HostCloud(x), _cloud(x, resident=resident)
+    host, cloud = HostCloud(x), cloud_of(x, resident=resident)
     for got, expected in zip(cloud.extent(), host.extent(), strict=True):
         assert got.dtype == np.float64
         np.testing.assert_array_equal(got, expected)
@@ -235,7 +200,7 @@ def test_extent_and_the_broken(kind, resident, bad):
 def test_no_particles(dimension, resident):
     """A part may have none: it says so everywhere, and steps."""
     empty, mesh = np.empty((0, dimension)), Mesh(0.5, (-3,) * dimension, (6,) * dimension)
-    host, cloud = HostCloud(empty), _cloud(empty, resident=resident)
+    host, cloud = HostCloud(empty), cloud_of(empty, resident=resident)
     count = np.zeros(mesh.shape, dtype=np.int64)
     assert cloud.step(mesh, np.zeros((dimension, *mesh.shape)), MOTION, NOISE, count) == 0
     cloud.move(empty, MOTION, NOISE)
@@ -248,143 +213,3 @@ def test_no_particles(dimension, resident):
     flux, squares, reach = cloud.moves(cloud.copy(), mesh, 2**20)
     assert (flux.shape, flux.any(), squares.tolist(), reach) == ((dimension, *mesh.shape), False, [0, 0], 0.0)
     assert cloud.squares(cloud, mesh)[1] == 0.0
-
-
-# --- where positions are kept ---------------------------------------------------------------------------------------
-
-
-@KEPT
-def test_copies_are_their_own(resident):
-    """A copy keeps its positions while the other steps; into another it has that one's memory."""
-    x, mesh, drift = _setting(2, "float32")
-    device = HostDevice()
-    cloud = _cloud(x, device, resident)
-    before = cloud.copy()
-    cloud.step(mesh, drift, MOTION, NOISE, np.zeros(mesh.shape, dtype=np.int64))
-    _same(before, HostCloud(x))
-    free = device.free_bytes()
-    again = cloud.copy(into=before)
-    assert again is before
-    assert device.free_bytes() == free
-    _same(again, cloud)
-    for other in (_cloud(x[1:], device, resident), _cloud(x, device, not resident)):
-        with pytest.raises(ValueError, match="`into` must be"):
-            cloud.copy(into=other)
-
-
-def test_copy_into_memory_that_is_not_needed_any_more():
-    """Where the device has no room for a third cloud, there is room for a copy into the second."""
-    x, _, _ = _setting(1, "float64")
-    device = HostDevice(memory=2 * (x.nbytes + NORMAL_TABLE.nbytes) + 100)
-    cloud, second = _cloud(x, device), _cloud(x - 1, device)
-    with pytest.raises(DeviceMemoryError):
-        cloud.copy()
-    _same(cloud.copy(into=second), HostCloud(x))
-
-
-def test_memory_that_does_not_do():
-    """Resident they must fit; streamed the pieces shrink, with the same bits, until not even two blocks fit."""
-    x, mesh = _setting(2, "float32")[0], Mesh(1.0, (-4, -4), (8, 8))
-    drift, table = np.ones((2, 8, 8), dtype=np.float32), NORMAL_TABLE.nbytes
-    with pytest.raises(DeviceMemoryError) as refused:
-        _cloud(x, HostDevice(table + x.nbytes // 2))
-    assert refused.value.wanted == x.nbytes > refused.value.free
-    device = HostDevice(table + x.nbytes // 2)
-    host, cloud = HostCloud(x), _cloud(x, device, resident=False, chunk=2**20)
-    expected, count = np.zeros(mesh.shape, dtype=np.int64), np.zeros(mesh.shape, dtype=np.int64)
-    host.step(mesh, drift, MOTION, NOISE, expected)
-    cloud.step(mesh, drift, MOTION, NOISE, count)
-    assert np.array_equal(count, expected)
-    _same(cloud, host)
-    assert sum(name == "step" for name, *_ in device.launches) > 2
-    with pytest.raises(DeviceMemoryError):
-        cloud.deposits(Mesh(1.0, (-4, -4), (200, 200)))
-    with pytest.raises(DeviceMemoryError, match="128 bytes of device memory wanted, 100 free"):
-        _cloud(x, HostDevice(table + 100), resident=False)
-
-
-@KEPT
-def test_rows(resident):
-    """Any rows, over the borders of pieces."""
-    x, _, _ = _setting(2, "float32")
-    cloud = _cloud(x, resident=resident)
-    for first, stop in ((0, 1), (235, 237), (7, 1003), (1003, 1003)):
-        got = cloud.rows(first, stop)
-        assert isinstance(got, np.ndarray)
-        assert np.array_equal(got, x[first:stop])
-        assert got.dtype == np.float32
-
-
-def test_positions_are_on_the_device():
-    """Those of a resident cloud can be had there; those of a streamed one are not there."""
-    x, _, _ = _setting(2, "float32")
-    device = HostDevice()
-    assert np.array_equal(device.to_host(_cloud(x, device).positions), x)
-    with pytest.raises(ValueError, match="streamed"):
-        _ = _cloud(x, device, resident=False).positions
-
-
-@pytest.mark.parametrize("chunk", [0, -4, 6])
-def test_chunks_are_whole_blocks(chunk):
-    """A chunk that is not is refused."""
-    with pytest.raises(ValueError, match="multiple of 4"):
-        _cloud(np.zeros((8, 1)), chunk=chunk)
-
-
-def test_types_other_than_floats_are_refused():
-    """Positions are float32 or float64."""
-    with pytest.raises(ValueError, match="float32 or float64"):
-        _cloud(np.zeros((8, 1), dtype=np.int32))
-
-
-# --- initial positions ----------------------------------------------------------------------------------------------
-
-LAWS = {
-    1: [Mixture((0.3, 0.7), ((-1.0,), (2.0,)), (0.04, 0.5)), Uniform((-1.0,), (2.0,))],
-    2: [
-        Mixture((0.2, 0.3, 0.5), ((0.0, 1.0), (2.0, -1.0), (5.0, 5.0)), (0.1, 0.2, 1.0)),
-        Uniform((-1.0, 0.0), (2.0, 0.1)),
-        Ring(1.0, 0.01),
-        FromArray(np.random.default_rng(2).normal(size=(2000, 2))),
-    ],
-    3: [Mixture((1.0,), ((0.0, 1.0, 2.0),), (0.3,)), Uniform((-1.0, 0.0, 3.0), (2.0, 0.1, 3.5))],
-}
-
-
-@KINDS
-@KEPT
-@pytest.mark.parametrize(("dimension", "law"), [(d, law) for d, laws in LAWS.items() for law in laws])
-def test_drawn(dimension, law, kind, resident):
-    """Positions are those of `sample` rounded once, of a part that begins anywhere."""
-    first = 400 if isinstance(law, FromArray) else 2**33 + 40
-    for n in (N, 0):
-        cloud = DeviceCloud.drawn(HostDevice(), law, (n, dimension), kind, first, 2**40 + 7, 3, CHUNK, resident)
-        expected = sample(law, dimension, 2**40 + 7, 3, first, n).astype(kind)
-        assert cloud.rows(0, n).tobytes() == expected.tobytes()
-        assert cloud.resident is resident
-
-
-def test_drawn_refuses():
-    """A law of another dimension, and a part that begins within a Philox block."""
-    with pytest.raises(InputError, match=r"system\.dimension = 2"):
-        DeviceCloud.drawn(HostDevice(), LAWS[1][0], (8, 2), "float32", 0, 1, 0, 4, True)
-    with pytest.raises(ValueError, match="multiple of 4"):
-        DeviceCloud.drawn(HostDevice(), LAWS[1][0], (8, 1), "float32", 2, 1, 0, 4, True)
-
-
-# --- a replica ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("kind", "resident"), [("float32", True), ("float64", False)])
-def test_replica(kind, resident):
-    """Steps of a replica whose mesh grows: positions, meshes and counts are those of the host."""
-    system = System(2, 501, 1, RadialKernel.parse("0*r", None), None, 50.0)
-    x = np.random.default_rng(0).normal(size=(501, 2)).astype(kind)
-    stepper = [Stepper(system, 0.01, 1, 0, 2.0) for _ in range(2)]
-    states = [stepper[0].start(x), stepper[1].start(_cloud(x, resident=resident))]
-    first = states[0].mesh
-    for one, state in zip(stepper, states, strict=True):
-        one.advance(state, 12)
-    assert states[0].mesh == states[1].mesh != first
-    assert np.array_equal(states[0].count, states[1].count)
-    assert states[0].positions.tobytes() == states[1].positions.tobytes()

@@ -11,7 +11,18 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from ipsdist.arrays.namespace import batches, contracted, host, irfftn, is_host, like, moved, namespace, rfftn
+from ipsdist.arrays.namespace import (
+    batches,
+    contracted,
+    for_columns,
+    host,
+    irfftn,
+    is_host,
+    like,
+    moved,
+    namespace,
+    rfftn,
+)
 from ipsdist.model.dictionary import Dictionary
 from ipsdist.model.errors import InputError
 from ipsdist.model.expression import Expression
@@ -81,7 +92,7 @@ class StrongForm:
     def _rows(self, density: Array, later: Array, duration: Any) -> Any:
         """Return the features and the target at the inner points (..., M + 1, points - 2...) of (..., points...)."""
         xp, spacing, d = namespace(density), self.grid.spacing, len(self.grid.cells)
-        spread = _for_terms(density, d)
+        spread = for_columns(density, d)
         rows = [_divergence(spread * _convolve(self.spectra, density, self.grid), spacing)]
         rows += [_divergence(spread * field, spacing) for field in self.fields]
         target = _inside(later - density, d) / duration - 0.5 * self.diffusion * _laplacian(density, spacing)
@@ -195,14 +206,8 @@ def _kernel_spectra(grid: Grid, dictionary: Dictionary) -> Spectrum:
 def _convolve(spectra: Any, density: Any, grid: Grid) -> Any:
     """Return the velocities K_k * u at the grid points (..., M, d, points...) of (..., points...)."""
     lengths = _lengths(grid)
-    whole = irfftn(namespace(density).multiply(spectra, _for_terms(rfftn(density, lengths), len(lengths))), lengths)
+    whole = irfftn(namespace(density).multiply(spectra, for_columns(rfftn(density, lengths), len(lengths))), lengths)
     return whole[_last(slice(0, n + 1) for n in grid.cells)]
-
-
-def _for_terms(values: Any, dimension: int) -> Any:
-    """Return (..., points...) as (..., 1, 1, points...), for all terms and directions."""
-    shape = values.shape
-    return namespace(values).reshape(values, (*shape[:-dimension], 1, 1, *shape[-dimension:]))
 
 
 def _last(slices: Iterable[slice]) -> tuple[Any, ...]:
