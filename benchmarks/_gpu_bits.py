@@ -157,10 +157,13 @@ def _deposit(kernels: Kernels, rng: np.random.Generator, n: int, tally: Tally, c
     count, products = weights_of(x, mesh)
     there = [Guarded(kernels.device, np.zeros_like(a)) for a in (count.view(np.uint64), products, np.zeros(1, "u8"))]
     grid = _grid(rng)
-    given = [kernels.device.array(x), np.uint64(n), *mesh_words(mesh), *(a.array for a in there)]
-    kernels.launch("deposit", grid, given)
+    given = [kernels.device.array(x), np.uint64(n), *mesh_words(mesh)]
+    passes = kernels.passes(1 + len(products), 1, count.size, rng)
+    for lines in passes:
+        kernels.sums("deposit", grid, given, lines, 1, count.size, [a.array for a in there])
     pairs = {"counts": (there[0].host(), count), "products": (there[1].host(), products)}
-    tally.add(f"{case} grid {grid}", {**pairs, "lost": (there[2].host(), np.zeros(1, dtype=np.int64))})
+    pairs["lost"] = there[2].host(), np.zeros(1, dtype=np.int64)
+    tally.add(f"{case} grid {grid} lines {passes}", pairs)
 
 
 def _flux(kernels: Kernels, rng: np.random.Generator, n: int, tally: Tally, case: str) -> None:
@@ -171,9 +174,13 @@ def _flux(kernels: Kernels, rng: np.random.Generator, n: int, tally: Tally, case
     zeros = np.zeros_like(flux), np.zeros(2, np.int64), np.zeros(1, np.uint64), np.zeros(1, np.uint64)
     there = [Guarded(kernels.device, a) for a in zeros]
     both = kernels.device.array(x), kernels.device.array(y)
-    kernels.launch("flux", grid, [*both, np.uint64(n), *mesh_words(mesh), np.float64(unit), *(a.array for a in there)])
+    given, nodes = [*both, np.uint64(n), *mesh_words(mesh), np.float64(unit)], flux[0].size
+    passes = kernels.passes(len(flux), 2, nodes, rng)
+    for lines in passes:
+        kernels.sums("flux", grid, given, lines, 2, nodes, [a.array for a in there])
     pairs = {"flux": (there[0].host(), flux), "squares": (there[1].host(), squares)}
-    tally.add(f"{case} grid {grid}", {**pairs, "reach": (there[2].host().view(np.float64), np.array([reach]))})
+    pairs["reach"] = there[2].host().view(np.float64), np.array([reach])
+    tally.add(f"{case} grid {grid} lines {passes}", pairs)
 
 
 def _squares(kernels: Kernels, rng: np.random.Generator, n: int, tally: Tally, case: str) -> None:

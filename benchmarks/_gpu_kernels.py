@@ -15,7 +15,10 @@ from ipsdist.numerics.device.cuda import text
 from ipsdist.numerics.particles.device_pieces import STATIC_BYTES
 from ipsdist.numerics.particles.noise import NORMAL_TABLE
 
-NAMES = ("step", "move", "deposit", "flux", "squares", "draw_mixture", "draw_uniform")
+NAMES = (
+    *("step", "move", "pack", "deposit", "deposit_near", "flux", "flux_near", "squares"),
+    *("draw_mixture", "draw_uniform"),
+)
 KINDS = {"float32": "float", "float64": "double"}
 _GUARD = 64
 """Elements before and behind an array that no kernel may touch: a pool of memory hides small steps beyond an end."""
@@ -94,7 +97,9 @@ class Kernels:
     @property
     def most_threads(self) -> int:
         """Threads of a block that a step may have."""
-        return 512 if self.layout.packed and self.dimension == 3 else 1024
+        if self.layout.packed and self.dimension == 3:
+            return 512 if self.layout.nodes else 256
+        return 1024
 
     def shared(self, mesh: Mesh) -> int:
         """Return the bytes of shared memory that a step asks for."""
@@ -106,14 +111,33 @@ class Kernels:
         return (self.shared(mesh) + STATIC_BYTES) * blocks <= self.device.shared_bytes
 
     def field(self, drift: Any) -> Any:
-        """Return the drift (d, nodes...) on the device as a step takes it; what no particle may need is NaN."""
-        flat = np.ascontiguousarray(drift, dtype=self.kind).reshape(self.dimension, -1)
-        if self.layout.packed:
-            flat = np.pad(flat.T, [(0, 0), (0, int(self.dimension == 3))], constant_values=np.nan)
-        return self.device.array(np.ascontiguousarray(flat))
+        """Return the drift (d, nodes...) on the device as a step takes it."""
+        flat = self.device.array(np.ascontiguousarray(drift, dtype=self.kind).reshape(self.dimension, -1))
+        if not self.layout.packed:
+            return flat
+        nodes = flat.shape[1]
+        packed = self.device.empty((nodes, 4 if self.dimension == 3 else self.dimension), self.kind)
+        self.launch("pack", (7, 96), [flat, np.uint64(nodes), packed])
+        return packed
 
     def launch(self, name: str, grid: tuple[int, int], arguments: Sequence[Any], shared: int = 0) -> None:
         self._program[name](*grid, arguments, shared)
+
+    def sums(
+        self, name: str, grid: tuple[int, int], given: Sequence[Any], lines: tuple[int, int], words: int, nodes: int,
+        sums: Sequence[Any],
+    ) -> None:  # fmt: skip
+        """Launch `deposit` or `flux`: lines [a, b) in shared memory, all in global memory where b is 0."""
+        first, stop = lines
+        which = [np.uint32(first), np.uint32(stop - first)] if stop else []
+        shared = 4 * words * nodes * (stop - first)
+        self.launch(f"{name}_near" if stop else name, grid, [*given, *which, *sums], shared)
+
+    def passes(self, lines: int, words: int, nodes: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+        """Return the launches of `sums` that add everything: in global memory, or lines drawn at random near."""
+        room = (self.device.shared_bytes - STATIC_BYTES) // (4 * words * nodes)
+        each = int(rng.integers(min(room, lines) + 1))
+        return [(k, min(k + each, lines)) for k in range(0, lines, each)] if each else [(0, 0)]
 
     def step(
         self, grid: tuple[int, int], x: Any, n: int, drift: Any, mesh: Mesh, dt: float, scale: float, words: Words,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from _gpu_bench import DONE, FAILED, Bench
@@ -22,6 +23,8 @@ from ipsdist.model.radial_basis import RadialBasis
 from ipsdist.model.system import Grid
 from ipsdist.model.unknowns import Unknowns
 from ipsdist.numerics.densities.deposit import deposit, deposit_flux
+from ipsdist.numerics.particles import device_sums
+from ipsdist.numerics.particles.device_sums import line_grid
 
 TERMS = (
     "1", "r", "r**2", "r**3", "r**4", "r**5", "exp(r)", "exp(-r)", "exp(-2*r)", "exp(-r**2)", "sin(r)", "cos(r)",
@@ -81,9 +84,9 @@ def _densities(bench: Bench, dimension: int, there: Callable[[Any], Any], here: 
     mesh = rule_mesh(n, dimension)
     cloud = drawn(bench, n, dimension, "float32")
     size, what = 4 * dimension, f"{dimension}-D, mesh of the rule"
-    bench.rate(f"count and products, {what}", n, bench.timed(lambda: cloud.deposits(mesh), 3), size)
     later = cloud.copy()
-    bench.rate(f"flux, {what}", n, bench.timed(lambda: cloud.moves(later, mesh, 2**17), 3), 2 * size)
+    _sums(bench, f"count and products, {what}", n, lambda: cloud.deposits(mesh), size)
+    _sums(bench, f"flux, {what}", n, lambda: cloud.moves(later, mesh, 2**17), 2 * size)
     bench.rate(f"extent, {dimension}-D", n, bench.timed(cloud.extent, 3), size)
     weights = cloud.deposits(mesh)[0] / COUNT_ONE
     grid = Grid((-4.0,) * dimension, (4.0,) * dimension, (100,) * dimension)
@@ -94,6 +97,26 @@ def _densities(bench: Bench, dimension: int, there: Callable[[Any], Any], here: 
     bench.row(f"density, {what}", 1e3 * seconds, "ms", bar=MOST_DENSITY, most=True, note=told)
     seconds = bench.timed(lambda: density(weights, mesh, grid, widths))
     bench.row(f"density on the host, {what}", 1e3 * seconds, "ms")
+
+
+def _sums(bench: Bench, what: str, particles: int, add: Callable[[], Any], size: int) -> None:
+    """Measure sums at the nodes as the package adds them, and all in global memory."""
+    grids: list[Any] = []
+
+    def seen(*given: Any) -> Any:
+        grids.append(line_grid(*given))
+        return grids[-1]
+
+    with mock.patch.object(device_sums, "line_grid", seen):
+        seconds = bench.timed(add, 3)
+    grid = grids[-1]
+    if grid is None:
+        bench.rate(what, particles, seconds, size, note="in global memory: no line fits")
+    else:
+        note = f"{len(grid.passes)} passes, {grid.resident} x {grid.threads} threads, {grid.shared} bytes shared"
+        bench.rate(what, particles, seconds, size, note=note)
+        with mock.patch.object(device_sums, "line_grid", return_value=None):
+            bench.rate("  in global memory", particles, bench.timed(add, 3), size)
 
 
 def _off(found: Any, wanted: Any) -> float:

@@ -121,8 +121,9 @@ def told(bench: Bench, mesh: Mesh, itemsize: int, particles: int) -> str:
     """Return how the step of a cloud is launched on a mesh."""
     grid = step_grid(bench.device, math.prod(mesh.shape), mesh.dimension, itemsize)
     lies = "counters, drift" if grid.field else "counters" if grid.counters else "nothing"
+    lies += " in shared memory" + (", drift node by node" if grid.packed else "")
     shape = "x".join(map(str, mesh.shape))
-    return f"N = {particles:.0e}, {shape}, {lies} in shared memory, {grid.resident} x {grid.threads} threads"
+    return f"N = {particles:.0e}, {shape}, {lies}, {grid.resident} x {grid.threads} threads"
 
 
 def whole(bench: Bench, step: Callable[[], Any], mesh: Mesh, particles: int, dimension: int, seconds: float) -> None:

@@ -101,7 +101,7 @@ def main() -> None:
     try:
         import KDEpy
     except ImportError:
-        sys.exit("benchmarks/density.py compares with KDEpy, which is not installed: pip install 'ipsdist[benchmark]'")
+        sys.exit("benchmarks/density.py compares with KDEpy, which is not installed: pip install '.[benchmark]'")
     density_of_positions(draw(1000, options.seed), Grid((-8.0,), (8.0,), (64,)))  # compiles
     rows = [row for points in options.points for row in measure(points, options.repeats, options.seed)]
     print(f"{'points':>9}  {'method':<24} {'seconds':>9}  {'ISE':>8}  {'KDEpy / this':>12}")

@@ -45,6 +45,7 @@ PARTS = (
     Part("small", "20 000 particles, alone and as 100 replicas", ("small",), 20),
     Part("pairs", "exact pair sums", ("pairs",), 30),
     Part("learning", "densities and equations", ("learning",), 40),
+    Part("ring", "sums over the cards of a gang by NCCL", ("ring",), 40),
     Part("two", "two processes on one card, each with half of its memory", ("half0", "half1"), 40),
     Part("sanitizer", "compute-sanitizer memcheck and racecheck", ("memcheck", "racecheck"), 90),
     Part("run", "ipsdist run cubic with 1e9 particles", ("run",), 240),
@@ -82,6 +83,10 @@ def perform(task: str, bench: Any) -> None:
         from _gpu_learning import measure
 
         measure(bench)
+    elif task == "ring":
+        from _gpu_ring import add
+
+        add(bench)
     elif task.startswith("half"):
         from _gpu_two import half
 

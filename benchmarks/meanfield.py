@@ -174,9 +174,7 @@ def main() -> None:
     try:
         import pde
     except ImportError:
-        sys.exit(
-            "benchmarks/meanfield.py compares with py-pde, which is not installed: pip install 'ipsdist[benchmark]'"
-        )
+        sys.exit("benchmarks/meanfield.py compares with py-pde, which is not installed: pip install '.[benchmark]'")
     part = 4 if options.quick else 1
     exact = [
         *ornstein_uhlenbeck(pde, 1, 1.0, 8.0, [n // part for n in (160, 320, 640)]),

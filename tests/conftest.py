@@ -9,6 +9,8 @@ import pytest
 if "IPSDIST_TEST_GPU" not in os.environ:
     # What the CPU does is tested, on machines with a GPU too; workers inherit it.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Stand-ins for compilers must not leave in the user's folder what a process would run.
+os.environ["IPSDIST_CACHE_DIR"] = "off"
 
 from ipsdist.runtime.executor import SerialExecutor
 from ipsdist.storage import Store

@@ -13,8 +13,8 @@ import numpy as np
 class Gang:
     """``size`` members that meet at a barrier; whoever fails breaks it for all."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, rings: Callable[[int, int, Any], Any] | None = None) -> None:
+        self.size, self.rings = size, rings
         self.exchanges = 0
         self._barrier = threading.Barrier(size)
         self._slots: list[Any] = [None] * size
@@ -62,3 +62,7 @@ class Member:
         """Return the smallest."""
         assert values.dtype == np.float64
         return self.gang.exchange(self.rank, values, np.min)
+
+    def ring(self, device: Any) -> Any:
+        """Return what adds on the devices of the gang, where it has that."""
+        return None if self.gang.rings is None else self.gang.rings(self.rank, self.size, device)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ipsdist.arrays import DeviceMemoryError
+from ipsdist.arrays import DeviceMemoryError, RingError
 
 __all__ = ["COMPILER", "HostArray", "HostDevice"]
 
@@ -32,6 +32,8 @@ _FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-sh
 _DYNAMIC_SHARED = re.compile(r"extern\s+__shared__\s+(?:__align__\(\d+\)\s+)?([\w ]+?)\s+(\w+)\s*\[\s*\]\s*;")
 _LAUNCHING = threading.Lock()
 """One launch at a time: the grid and the shared memory are globals of the text."""
+_COMPILING = threading.Lock()
+"""One compiler at a time: two would write one file."""
 _GUARD, _GARBAGE = 64, 0xA5
 _SCALARS = {
     "f4": ctypes.c_float, "f8": ctypes.c_double, "i4": ctypes.c_int32, "u4": ctypes.c_uint32, "i8": ctypes.c_int64,
@@ -81,6 +83,7 @@ class HostDevice:
 
     name = "host"
     processors = 2
+    can_ring = False
 
     def __init__(self, memory: int = 2**34, threads: int = 1, blocks: int = 3, shared_bytes: int = 227 * 1024) -> None:
         self.shared_bytes = shared_bytes
@@ -88,6 +91,8 @@ class HostDevice:
         """Name, blocks, threads and shared bytes of every launch, as they were asked for."""
         self._memory, self._used = memory, 0
         self._threads, self._blocks = threads, blocks
+        self._pointed: list[_Block] = []
+        self.identity = f"here/{id(self)}"
 
     def computing(self) -> Any:
         """Refuse: nobody computes with these arrays."""
@@ -141,9 +146,15 @@ class HostDevice:
         out[...] = values
         return out
 
+    def address(self, array):
+        """Return where an array begins; the next launch looks whether it wrote beyond."""
+        self._pointed.append(_own(array)._block)
+        return array._values.ctypes.data
+
     def program(self, text, names):
         """Compile a text, once, and return its functions."""
-        library = _library(text, tuple(names))
+        with _COMPILING:
+            library = _library(text, tuple(names))
         return {name: _HostKernel(self, library, name) for name in names}
 
     def synchronise(self) -> None:
@@ -151,6 +162,13 @@ class HostDevice:
 
     def release(self) -> None:
         """Do nothing: memory is given back at once."""
+
+    def ring_id(self) -> None:
+        """Return None: see tests/rings.py for devices that can."""
+
+    def ring(self, name, rank, size):
+        """Refuse."""
+        raise RingError("this device knows no rings")
 
 
 def _own(array: Any) -> HostArray:
@@ -188,9 +206,9 @@ class _HostKernel:
                 self._run(device._threads, given)
                 if self._library.shim_beyond():
                     raise AssertionError(f"{self.name} wrote beyond its {shared} bytes of shared memory")
-        for value in arguments:
-            if isinstance(value, HostArray):
-                value._block.check()
+        pointed, device._pointed = device._pointed, []
+        for block in [value._block for value in arguments if isinstance(value, HostArray)] + pointed:
+            block.check()
 
     def _run(self, threads: int, given: list[Any]) -> None:
         """Run one block; ctypes lets the threads run at the same time."""

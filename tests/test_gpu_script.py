@@ -53,7 +53,7 @@ def test_rehearsal(tmp_path):
     rows = written["rows"]
     assert [r for r in rows if r["state"] in ("FAILED", "left out")] == []
     assert code == 0
-    parts = {"card", "bits", "speed", "small", "pairs", "learning", "two", "sanitizer", "run", "grids"}
+    parts = {"card", "bits", "speed", "small", "pairs", "learning", "ring", "two", "sanitizer", "run", "grids"}
     assert {r["part"] for r in rows} == parts
     bits = [r for r in rows if r["part"] == "bits"]
     kernels = ("step", "move", "deposit", "flux", "squares", "draws")

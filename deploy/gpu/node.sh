@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A cluster of one worker a GPU on this node, on its loopback address: deploy/gpu/node.sh FOLDER
 # Then: ipsdist run cubic --scheduler FOLDER/scheduler.json. For a single run `--cluster cuda` does the same by itself.
-# Needs CuPy and dask-cuda (pip install "ipsdist[gpu,cuda]"; gpu12 for a driver of CUDA 12). dask-cuda gives every
+# Needs CuPy and dask-cuda (pip install ".[gpu,cuda]" in a clone; gpu12 for a driver of CUDA 12). dask-cuda gives every
 # worker its CUDA_VISIBLE_DEVICES, and a worker steps on the first GPU that it sees; --device gpu refuses a run where
 # one has none. The workers carry the resource GPU: 1; DASK_IPSDIST__RESOURCES='{"GPU": 1}' keeps tasks from other
 # workers of a mixed cluster.

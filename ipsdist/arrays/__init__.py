@@ -5,10 +5,14 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 
-from ipsdist.arrays.device import Device, DeviceArray, DeviceMemoryError, Kernel, NoDeviceError
+from ipsdist.arrays.compiling import NO_CUPY
+from ipsdist.arrays.device import Device, DeviceArray, DeviceMemoryError, Kernel, NoDeviceError, Ring, RingError
 from ipsdist.arrays.hosting import to_host
 
-__all__ = ["Device", "DeviceArray", "DeviceMemoryError", "Kernel", "NoDeviceError", "find_device", "to_host"]
+__all__ = [
+    "Device", "DeviceArray", "DeviceMemoryError", "Kernel", "NoDeviceError", "Ring", "RingError", "find_device",
+    "to_host",
+]  # fmt: skip
 
 
 @cache
@@ -19,7 +23,7 @@ def find_device(number: int = 0) -> Device:
     """
     if "cupy" not in sys.modules:  # its import takes a second and 280 MB
         if find_spec("cupy") is None:
-            raise NoDeviceError("CuPy is not installed")
+            raise NoDeviceError(NO_CUPY)
         if not _has_driver():
             raise NoDeviceError("no GPU was found")
     from ipsdist.arrays.cuda import CudaDevice

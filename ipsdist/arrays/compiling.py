@@ -8,10 +8,12 @@ from typing import Any
 
 from ipsdist.arrays.device import NoDeviceError
 
-__all__ = ["OPTIONS", "Resources", "compile_text", "resources"]
+__all__ = ["NO_CUPY", "OPTIONS", "Resources", "compile_text", "options_for", "resources"]
 
 OPTIONS = ("-std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true")
 """What all texts are compiled with: no contraction, and small numbers stay what they are, for the bits of the host."""
+NO_CUPY = 'CuPy is not installed (pip install ".[gpu]" in a clone of ipsdist)'
+"""What is said where it is missing."""
 
 _ENTRY = re.compile(r"Compiling entry function '(\w+)'")
 _STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -33,6 +35,11 @@ class Resources:
     """Bytes of static shared memory of a block."""
 
 
+def options_for(architecture: str) -> tuple[str, ...]:
+    """Return all options that a text is compiled with for an architecture, as sm_90."""
+    return f"--gpu-architecture={architecture}", *OPTIONS, "--ptxas-options=-v"
+
+
 def compile_text(text: str, architecture: str, nvrtc: Any = None) -> tuple[bytes, str]:
     """Return machine code and the log of the compiler for an architecture, as sm_90; ``nvrtc`` is CuPy's by default.
 
@@ -41,9 +48,8 @@ def compile_text(text: str, architecture: str, nvrtc: Any = None) -> tuple[bytes
     nvrtc = nvrtc or _nvrtc()
     program = nvrtc.createProgram(text, "text.cu", (), ())
     try:
-        options = (f"--gpu-architecture={architecture}", *OPTIONS, "--ptxas-options=-v")
         try:
-            nvrtc.compileProgram(program, options)
+            nvrtc.compileProgram(program, options_for(architecture))
         except nvrtc.NVRTCError as error:
             raise RuntimeError(f"NVRTC refused the text for {architecture}:\n{nvrtc.getProgramLog(program)}") from error
         # CuPy leaves out the last byte, a zero.
@@ -57,8 +63,10 @@ def _nvrtc() -> Any:
         from cupy.cuda import nvrtc
 
         nvrtc.getVersion()
+    except ModuleNotFoundError as error:
+        raise NoDeviceError(NO_CUPY) from error
     except (ImportError, RuntimeError) as error:
-        raise NoDeviceError("CuPy or NVRTC is not installed") from error
+        raise NoDeviceError("CuPy finds no NVRTC") from error
     return nvrtc
 
 

@@ -17,8 +17,10 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from ipsdist.arrays.compiling import compile_text
+from ipsdist.arrays.compiling import NO_CUPY
 from ipsdist.arrays.device import DeviceArray, DeviceMemoryError, Kernel, NoDeviceError
+from ipsdist.arrays.kept_code import machine_code
+from ipsdist.arrays.nccl import Ringing
 
 __all__ = ["CudaDevice"]
 
@@ -29,7 +31,7 @@ _INSUFFICIENT_DRIVER, _NO_DEVICE = 35, 100
 """cudaErrorInsufficientDriver, also where there is no driver at all, and cudaErrorNoDevice."""
 
 
-class CudaDevice:
+class CudaDevice(Ringing):
     """A GPU as a `Device`, the one with this ``number``. Raises NoDeviceError, with the reason, when there is none."""
 
     def __init__(self, number: int = 0) -> None:
@@ -137,12 +139,19 @@ class CudaDevice:
                     made[...] = given.get()
         return made
 
+    def address(self, array: DeviceArray) -> int:
+        """Return where an array begins in the memory of the GPU; it must be kept until the work with it is done."""
+        return int(self._own(array).data.ptr)
+
     def program(self, text: str, names: Sequence[str]) -> Mapping[str, Kernel]:
-        """Compile CUDA text with `compiling.OPTIONS`: CuPy would add one that makes small float32 numbers zero."""
+        """Compile CUDA text with `compiling.OPTIONS`: CuPy would add one that makes small float32 numbers zero.
+
+        What an earlier process compiled is found again (`kept_code`).
+        """
         with self._lock, self._current():
             if text not in self._modules:
                 major_minor = self._cupy.cuda.Device(self._number).compute_capability
-                code, _ = compile_text(text, f"sm_{major_minor}", self._cupy.cuda.nvrtc)
+                code = machine_code(text, f"sm_{major_minor}", self._cupy.cuda.nvrtc)
                 file = Path(self._folder.name) / f"{len(self._modules)}.cubin"
                 file.write_bytes(code)
                 self._modules[text] = self._cupy.RawModule(path=str(file))
@@ -213,9 +222,11 @@ class _CudaKernel:
                 raise TypeError(f"argument {number} of {self._name} must be of the device or a NumPy scalar: {value!r}")
         with self._device._current():
             if shared > self._allowed:
-                # More than 48 KiB, static memory included, must be asked for: once a function.
-                self._function.max_dynamic_shared_size_bytes = int(shared)
-                self._allowed = shared
+                with self._device._lock:  # else another thread could take back what this one was allowed
+                    if shared > self._allowed:
+                        # More than 48 KiB, static memory included, must be asked for: once a function.
+                        self._function.max_dynamic_shared_size_bytes = int(shared)
+                        self._allowed = shared
             self._function((int(blocks),), (int(threads),), tuple(arguments), shared_mem=int(shared))
 
 
@@ -255,7 +266,7 @@ def _cupy_with_gpus(number: int) -> Any:
 
         cupy.cuda.nvrtc.getVersion()
     except ModuleNotFoundError as error:
-        raise NoDeviceError("CuPy is not installed" if error.name == "cupy" else f"CuPy fails: {error}") from error
+        raise NoDeviceError(NO_CUPY if error.name == "cupy" else f"CuPy fails: {error}") from error
     except OSError as error:
         if error.filename is None:
             raise NoDeviceError(f"CuPy does not find the CUDA libraries that it needs: {error}") from error

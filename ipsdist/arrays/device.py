@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Device", "DeviceArray", "DeviceMemoryError", "Kernel", "NoDeviceError"]
+__all__ = ["Device", "DeviceArray", "DeviceMemoryError", "Kernel", "NoDeviceError", "Ring", "RingError"]
 
 
 class NoDeviceError(Exception):
@@ -26,6 +26,10 @@ class DeviceMemoryError(MemoryError):
     def __init__(self, wanted: int, free: int) -> None:
         super().__init__(f"{wanted} bytes of device memory wanted, {free} free")
         self.wanted, self.free = wanted, free
+
+
+class RingError(RuntimeError):
+    """A ring could not be made, has failed, or was aborted; the text says why, in a few words."""
 
 
 class DeviceArray(Protocol):
@@ -59,6 +63,33 @@ class Kernel(Protocol):
         ...
 
 
+class Ring(Protocol):
+    """What adds arrays over the devices of several processes, each a rank of it.
+
+    All ranks must add arrays of one length in the same order. While one does not come, the others wait on their
+    devices: who copies to the host then waits too, until somebody aborts the ring.
+    """
+
+    def add(self, array: DeviceArray) -> None:
+        """Put the sum over all ranks, modulo 2^64, into ``array`` (uint64 or int64), in order with other work.
+
+        Raises RingError; what the array holds after an abort means nothing.
+        """
+        ...
+
+    def check(self) -> None:
+        """Raise RingError where the ring has failed or was aborted: what came to the host before then counts."""
+        ...
+
+    def abort(self) -> None:
+        """End it from any thread: work that waits for other ranks ends at once, and `check` raises from then on."""
+        ...
+
+    def close(self) -> None:
+        """Give its means back, once every rank has what it added last."""
+        ...
+
+
 class Device(Protocol):
     """What numerics ask of a device. Work is done in the order in which it is asked for.
 
@@ -68,6 +99,16 @@ class Device(Protocol):
     @property
     def name(self) -> str:
         """What people call it, as NVIDIA H200."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Which one it is: the name of its host, a slash, and what no other device has."""
+        ...
+
+    @property
+    def can_ring(self) -> bool:
+        """Whether `ring_id` and `ring` may be asked for here."""
         ...
 
     @property
@@ -111,6 +152,13 @@ class Device(Protocol):
         """Return a copy on the host, in ``out`` where that is given; waits for the work before it."""
         ...
 
+    def address(self, array: DeviceArray) -> int:
+        """Return where an array begins in the memory of the device, for kernels that follow addresses.
+
+        Whoever passes it on keeps the array until that work is done.
+        """
+        ...
+
     def program(self, text: str, names: Sequence[str]) -> Mapping[str, Kernel]:
         """Compile CUDA text, once for every text, and return its functions of these names (``extern "C"``)."""
         ...
@@ -121,4 +169,15 @@ class Device(Protocol):
 
     def release(self) -> None:
         """Give the memory that nobody uses back to the system."""
+        ...
+
+    def ring_id(self) -> bytes | None:
+        """Return a fresh name for a ring, 128 bytes, whose rank 0 is this device; None where there can be none."""
+        ...
+
+    def ring(self, name: bytes, rank: int, size: int) -> Ring:
+        """Return the ring of this name, once all its ranks, each on a device of its own, ask for it.
+
+        It waits for them without limit: ask in a thread that can be left behind. Raises RingError.
+        """
         ...

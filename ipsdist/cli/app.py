@@ -37,7 +37,7 @@ from ipsdist.cli.options import (
     Workers,
     lasting,
 )
-from ipsdist.cli.output import flat, print_json, print_outcome, print_table
+from ipsdist.cli.output import info_rows, print_json, print_outcome, print_table
 from ipsdist.cli.planning import EPILOG as PLAN_EPILOG
 from ipsdist.cli.reproduce import EPILOG as REPRODUCE_EPILOG
 from ipsdist.cli.reproduce import reproduce
@@ -125,7 +125,7 @@ def run(
 
         config = resolve(source, sets or (), seed, device)
         outcome = runs.run(config, out or Path("runs") / config.name, options)
-    print_json(outcome.result) if as_json else print_outcome(outcome, "report")
+    print_json(outcome.result) if as_json else print_outcome(outcome, "report", quiet=quiet)
 
 
 def _stage_command(name: str, stage: str, what: str, example: str) -> None:
@@ -146,7 +146,7 @@ def _stage_command(name: str, stage: str, what: str, example: str) -> None:
             from ipsdist import runs
 
             outcome = runs.redo(directory, stage, sets or (), options)
-        print_outcome(outcome, stage)
+        print_outcome(outcome, stage, quiet=quiet)
 
     command.__doc__ = what
     app.command(name, rich_help_panel=_STAGE, epilog=f"Example: ipsdist {name} runs/cubic{example}")(command)
@@ -238,11 +238,11 @@ def plan(
 
 @app.command(rich_help_panel=_LOOK, epilog="Example: ipsdist info runs/cubic")
 def info(directory: Directory, as_json: Json = False) -> None:
-    """Show what a run directory has."""
+    """Show what a run directory has, and how far a run is that was stopped or is still at work."""
     from ipsdist import runs
 
     found = runs.info(directory)
-    print_json(found) if as_json else print_table(flat(found))
+    print_json(found) if as_json else print_table(info_rows(found, directory))
 
 
 @app.command(rich_help_panel=_LOOK)

@@ -80,5 +80,7 @@ Device = Annotated[
     str | None,
     _text("--device", metavar="auto|cpu|gpu", help="Where the particles are stepped; auto is a GPU, if there is one."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the answer.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Only the answer and where it is: no plan, no progress, no remarks.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, and nothing else, to stdout.")]

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ipsdist.runs import Outcome
 
-__all__ = ["flat", "print_json", "print_outcome", "print_table", "printable"]
+__all__ = ["flat", "info_rows", "print_json", "print_outcome", "print_table", "printable"]
 
 
-def print_outcome(outcome: Outcome, stage: str) -> None:
-    """Say what a run, or one of its stages, learnt and where the rest is."""
+def print_outcome(outcome: Outcome, stage: str, *, quiet: bool = False) -> None:
+    """Say what a run, or one of its stages, learnt and where it is; unless ``quiet``, what was kept and comes next."""
     rows: list[tuple[str, str]] = []
     if outcome.result is not None:
         from ipsdist.report.summary import summary_lines
@@ -26,8 +26,10 @@ def print_outcome(outcome: Outcome, stage: str) -> None:
     else:
         if outcome.kernel is not None:
             rows.append(("phi(r) =", str(outcome.kernel)))
-        rows += [(stage, f"done in {outcome.out}"), ("next", f"ipsdist report {outcome.out}")]
-    if outcome.reused:
+        rows.append((stage, f"done in {outcome.out}"))
+        if not quiet:
+            rows.append(("next", f"ipsdist report {outcome.out}"))
+    if outcome.reused and not quiet:
         rows.append(("kept", f"{', '.join(outcome.reused)} (done before)"))
     print_table(rows)
 
@@ -44,6 +46,22 @@ def print_json(value: object) -> None:
     """Print a value as JSON, nothing rounded."""
     json.dump(value, sys.stdout, indent=2, default=_plain)
     print()
+
+
+def info_rows(found: Mapping[str, Any], directory: str) -> Iterator[tuple[str, str]]:
+    """Yield what `ipsdist info` found as (label, text): how far every stage is; nothing of what is not known."""
+    from ipsdist.model.words import size
+
+    for key, value in found.items():
+        if key == "stages":
+            for stage, state in value.items():
+                own = found["progress"][stage]
+                held = size(own["bytes"]) if own["bytes"] else ""
+                yield f"stages.{stage}", ", ".join(part for part in (state, own["reached"], held) if part)
+        elif key != "progress" and value is not None:
+            yield from flat({key: value})
+    if any(state != "done" for state in found["stages"].values()):
+        yield "next", f"ipsdist report {directory} (does what is missing)"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

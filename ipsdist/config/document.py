@@ -16,7 +16,7 @@ _HEAD = """# Run files
 
 A run file is TOML. It may start with `case = "cubic"` to inherit a built-in case; order of precedence: defaults, case,
 file, `--set section.key=value`, flags. An unknown key is an error that names the nearest one. Lengths and times are in
-the units of your data. This page is written by `ipsdist keys`.
+the units of your data; a whole number may be written 1e9. This page is written by `ipsdist keys`.
 """
 
 

@@ -60,7 +60,9 @@ def run_values(source: str | Path | Place) -> dict[str, Any]:
     text = str(source)
     path = place(source)
     if isinstance(source, str) and not text.endswith(".toml") and path.name == text and not path.is_file():
+        _refuse_directory(path)
         return {"name": text, **_case(text, "case")}
+    _refuse_directory(path)
     values = absolute(_read(path), path.path.absolute().parent if path.is_local else path.parent)
     if not values.keys().isdisjoint(_OF_STUDIES):
         raise InputError(str(path), "must be a run file", "a study file", f"do it with `ipsdist study {path}`")
@@ -71,6 +73,13 @@ def run_values(source: str | Path | Place) -> dict[str, Any]:
     if not isinstance(base, str):
         raise InputError("case", "must be the name of a built-in case", base, f"cases are {_all_cases()}")
     return merge(_case(base, "case"), values)
+
+
+def _refuse_directory(path: Place) -> None:
+    """Raise InputError, with what goes on with it, for the directory of a run where a case or a run file should be."""
+    if not path.name.endswith(".toml") and (path / "config.toml").is_file():
+        fix = f"go on with `ipsdist report {path}`, or `ipsdist run {path / 'config.toml'} --out {path}`"
+        raise InputError("case", "must be a case or a run file", f"{path}, the directory of a run", fix)
 
 
 def _case(name: str, argument: str) -> dict[str, Any]:

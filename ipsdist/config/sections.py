@@ -18,6 +18,7 @@ from ipsdist.config.keys import (
     PositiveInt,
     Section,
     Vector,
+    Whole,
     key,
     one_of,
 )
@@ -38,11 +39,11 @@ class PieceSection(Section):
 class SystemSection(Section):
     """The system (docs/method.md, section 1). Imported data bring their own."""
 
-    dimension: Annotated[int, Field(ge=1, le=3)] = key(1, "number d of space axes", "must be 1, 2 or 3")
-    particles: Annotated[int, Field(gt=1, lt=2**31)] | None = key(
+    dimension: Annotated[Whole, Field(ge=1, le=3)] = key(1, "number d of space axes", "must be 1, 2 or 3")
+    particles: Annotated[Whole, Field(gt=1, lt=2**31)] | None = key(
         None, "number N of particles of a replica", "must be a whole number from 2 to 2**31 - 1", "20000"
     )
-    replicas: Annotated[int, Field(gt=0, lt=2**30)] = key(
+    replicas: Annotated[Whole, Field(gt=0, lt=2**30)] = key(
         1, "number of independent realisations", "must be a positive whole number below 2**30"
     )
     kernel: str | None = key(None, "interaction kernel phi(r); positive attracts", FORMULA, '"3*r**2"')
@@ -125,7 +126,7 @@ class DataSection(Section):
         "times of the slices: every time.observe_every steps, or data.slices times that crowd at both ends",
         one_of("even", "gauss_lobatto", "chebyshev"),
     )
-    slices: Annotated[int, Field(ge=2)] | None = key(
+    slices: Annotated[Whole, Field(ge=2)] | None = key(
         None, "number of slices when data.times is not even", "must be a whole number of at least 2", "20"
     )
 
@@ -208,7 +209,7 @@ class DensitySection(Section):
 class RunSection(Section):
     """How the work is done."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**64)] = key(
+    seed: Annotated[Whole, Field(ge=0, lt=2**64)] = key(
         0, "seed of all random numbers", "must be a whole number from 0 to 2**64 - 1"
     )
     precision: Literal["float64", "float32"] = key(

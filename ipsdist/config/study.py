@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
 
-from ipsdist.config.keys import BOOL, Section, key, one_of
+from ipsdist.config.keys import BOOL, Section, Whole, holds_integers, key, one_of, whole
 from ipsdist.config.messages import input_error, refuse_unknown_keys
 from ipsdist.config.resolve import absolute, merge, run_values, set_values
 from ipsdist.config.schema import RunConfig
@@ -20,7 +21,7 @@ from ipsdist.model.errors import InputError
 
 __all__ = ["PlotSection", "Row", "StudyFile", "VarySection", "axis_label", "load_study", "row_config"]
 
-Seed = Annotated[int, Field(ge=0, lt=2**64)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**64)]
 _TABLE = 'must be a table of keys of a run file, for example {"system.particles" = 5000}'
 _OF_RUNS = ("system", "time", "initial", "data")
 _SEEDS = "must be a number of seeds (0, 1, 2, ...) or a list of different ones"
@@ -36,7 +37,7 @@ class VarySection(Section):
 
 
 class PlotSection(Section):
-    """One figure of the table: points or curves, each the mean over the seeds with its standard error."""
+    """One figure of the table: points or curves, of several seeds the means with their standard errors."""
 
     name: str = Field(
         ...,
@@ -78,7 +79,7 @@ class StudyFile(Section):
     list: tuple[dict[str, Any], ...] = key(
         (), "tables of keys that vary together, one after the other", "must be a list of tables of keys of a run file"
     )
-    seeds: Annotated[int, Field(gt=0, le=100000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = key(
+    seeds: Annotated[Whole, Field(gt=0, le=100000)] | Annotated[tuple[Seed, ...], Field(min_length=1)] = key(
         3, "seeds of every row", _SEEDS
     )
     columns: tuple[str, ...] = key(
@@ -119,7 +120,7 @@ def load_study(
     products = itertools.product(*(v.values for v in study.vary))
     keys = [v.key for v in study.vary]
     rows = [
-        Row(_flat(absolute(_nested({**chosen, **dict(zip(keys, values, strict=True))}), home)), seed)
+        Row(_whole(_flat(absolute(_nested({**chosen, **dict(zip(keys, values, strict=True))}), home))), seed)
         for values, chosen, seed in itertools.product(products, settings, study.seed_list)
     ]
     _check_keys(study, rows)
@@ -137,15 +138,32 @@ def row_config(base: Mapping[str, Any], row: Row) -> RunConfig:
 
 def axis_label(name: str) -> str | None:
     """Return what a key of a run file means, with its unit, as the label of an axis; None for what is no key."""
+    field = _field(name)
+    text = "" if field is None or next(_inner(field.annotation), None) is not None else str(field.description)
+    return re.split(";|:| that ", text)[0] or None
+
+
+def _field(name: str) -> FieldInfo | None:
+    """Return the field of a dotted key of a run file; None for what is no key."""
     model: Any = RunConfig
     field = None
     for part in name.split("."):
         field = model.model_fields.get(part) if model is not None else None
         if field is None:
             return None
-        model = next(iter(_inner(field.annotation)), None)
-    text = "" if field is None or model is not None else str(field.description)
-    return re.split(";|:| that ", text)[0] or None
+        model = next(_inner(field.annotation), None)
+    return field
+
+
+def _whole(varied: dict[str, Any]) -> dict[str, Any]:
+    """Return values by dotted key with 1e3 as 1000 where the key is an integer: names of runs and tables show it."""
+    fields = {name: _field(name) for name in varied}
+    integers = {name for name, field in fields.items() if field is not None and holds_integers(field)}
+    return {name: _each(value) if name in integers else value for name, value in varied.items()}
+
+
+def _each(value: Any) -> Any:
+    return [whole(item) for item in value] if isinstance(value, list | tuple) else whole(value)
 
 
 def _inner(kind: Any) -> Iterator[type[Section]]:

@@ -23,6 +23,7 @@ from ipsdist.importers.slices import rows_of_arrays, survey_arrays
 from ipsdist.importers.sorting import Spool
 from ipsdist.importers.survey import Survey, check
 from ipsdist.model.errors import InputError
+from ipsdist.model.words import install
 from ipsdist.storage import Place, Store, place
 
 __all__ = ["Choices", "import_tracks"]
@@ -31,7 +32,7 @@ _CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".csv.bz2", ".csv.zst", ".tsv.gz", ".
 _PARQUET = (".parquet", ".pq")
 _ARRAYS = (".npz", ".npy", ".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".zarr")
 _FORMATS = "CSV (.csv .tsv .txt, also .gz), Parquet, NPZ, NPY, HDF5 (.h5 .hdf5), NetCDF (.nc) and Zarr (.zarr)"
-_NEEDS = 'install it with pip install "ipsdist[tables]"'
+_NEEDS = f"install it with {install('tables')}"
 STORE, CONFIG = "store.zarr", "config.toml"
 
 

@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ipsdist.arrays import Device, Ring
+
 __all__ = ["ALONE", "Alone", "Together"]
 
 
@@ -34,6 +36,14 @@ class Together(Protocol):
         """Return the smallest of the members' numbers, elementwise; NaN where a member has NaN."""
         ...
 
+    def ring(self, device: Device | None) -> Ring | None:
+        """Return what adds arrays of the members' devices where they lie, or None on every member: `add` does then.
+
+        ``device`` is what this member's arrays lie on, None for the host. It lives as long as the gang does, or until
+        the next one is asked for; where it breaks it raises what `add` would.
+        """
+        ...
+
 
 class Alone:
     """A gang of one: nothing to exchange."""
@@ -48,6 +58,10 @@ class Alone:
     def lowest(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return ``values`` themselves."""
         return values
+
+    def ring(self, device: Device | None) -> Ring | None:  # noqa: ARG002
+        """Return None: there is nobody to add to."""
+        return None
 
 
 ALONE: Together = Alone()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ipsdist.config import RunConfig
@@ -12,6 +12,8 @@ from ipsdist.runs.checks import check
 from ipsdist.runs.devices import Devices, ask, ask_here, device_line, refuse_device, refuse_equations
 from ipsdist.runs.order import STAGES
 from ipsdist.runs.plan import Plan, planned, source_of
+from ipsdist.runs.plan_seconds import chunk_doubt
+from ipsdist.runs.reached import Reached, line
 from ipsdist.runs.refusals import afford
 from ipsdist.runs.setup import prepare
 from ipsdist.runtime.epochs import Capacity
@@ -31,8 +33,14 @@ def foresee(
     tell: Callable[[str], None],
     *,
     report: bool,
+    found: Sequence[Reached] = (),
+    again: str | None = None,
 ) -> None:
-    """Say in a line what the stages that are lacking will take. Raises InputError where they cannot be afforded."""
+    """Say in a line what the stages that are lacking will take. Raises InputError where they cannot be afforded.
+
+    ``found`` is how far a run has come that goes on, ``again`` the stage that is done again whatever there is: the
+    seconds are those of what is left.
+    """
     if not lacks:
         return
     local = not executor.elsewhere
@@ -40,12 +48,17 @@ def foresee(
     plan = planned(
         config, setup, executor.capacity, lacks, report, cores_here() if local else None, devices.card, devices.sharing
     )
+    plan = plan.left({one.stage: one.share for one in found if one.state == "begun" and one.stage != again})
     refuse_device(config, setup, devices, plan)
     refuse_equations(config, setup, lacks, executor)
     afford(plan, config, setup, out, local=local)
     tell(f"{'plan':<10} {plan.line()}")
-    if line := device_line(config, devices, plan):
-        tell(f"{'device':<10} {line}")
+    if on := device_line(config, devices, plan):
+        tell(f"{'device':<10} {on}")
+    if STAGES[0].name in lacks and (doubt := chunk_doubt(config, setup)):
+        tell(f"{'doubt':<10} {doubt}")
+    if where := line(found, again):
+        tell(f"{'goes on':<10} {where}")
 
 
 def foreseen(
@@ -62,7 +75,7 @@ def foreseen(
     plan = planned(
         config, setup, capacity, cores=cores_here() if local else None, card=devices.card, sharing=devices.sharing
     )
-    plan = replace(plan, device=device_line(config, devices, plan))
+    plan = replace(plan, device=device_line(config, devices, plan), doubt=chunk_doubt(config, setup))
     try:
         refuse_device(config, setup, devices, plan)
         if local:

@@ -18,11 +18,13 @@ from ipsdist.stages.devices import (
     card_here,
     computes_on_card,
     largest_chunk,
+    refuted,
     sums_on_card,
     uses_device,
 )
 from ipsdist.stages.equations import EQUATIONS
 from ipsdist.stages.particles import PARTICLES
+from ipsdist.stages.proving import REPORT
 from ipsdist.stages.tracks import sums_directly
 
 __all__ = ["NOBODY", "Devices", "ask", "ask_here", "device_line", "refuse_all", "refuse_device", "refuse_equations"]
@@ -42,6 +44,8 @@ class Devices:
     """Processes of this machine that see the one card."""
     asked: bool = True
     """False where nobody could be asked: workers that are not there yet."""
+    refuted: str | None = None
+    """Why the card of this machine may not step: what it makes of particles is not what the CPU makes."""
 
     @property
     def card(self) -> Card | None:
@@ -80,12 +84,15 @@ def refuse_equations(
 def refuse_all(configs: Collection[RunConfig]) -> None:
     """Raise InputError where every run wants a GPU for its particles and this machine has none: once for all."""
     wants = [config.run.device == "gpu" and uses_device(config) for config in configs]
-    devices = _here(1) if wants and all(wants) else NOBODY
+    devices = ask_here(next(iter(configs)), 1) if wants and all(wants) else NOBODY
     if devices.without:
         raise _no_device(devices)
 
 
 def _no_device(devices: Devices) -> InputError:
+    if devices.refuted is not None:
+        rule, fix = "must find a GPU that steps particles as the CPU does", f'use run.device = "cpu" and {REPORT}'
+        return InputError("run.device", rule, f'"gpu", but {devices.refuted}', fix)
     rule = "must find a GPU where the particles are stepped"
     return InputError("run.device", rule, f'"gpu", but {_shown(devices.without)}', _FIX)
 
@@ -98,8 +105,14 @@ def _elsewhere(executor: Executor) -> Devices:
 
 
 def ask_here(config: RunConfig, workers: int) -> Devices:
-    """Return the device of this process, which ``workers`` of this machine share; 0 stands for itself."""
-    return _here(workers) if uses_device(config) else NOBODY
+    """Return the device of this process, which ``workers`` of this machine share; 0 stands for itself.
+
+    It is checked before, if it was not yet: it must step particles with the bits of the CPU.
+    """
+    if not uses_device(config):
+        return NOBODY
+    wrong = refuted(config)
+    return _here(workers) if wrong is None else Devices(without={"this machine": wrong}, refuted=wrong)
 
 
 def _here(workers: int) -> Devices:
@@ -139,6 +152,8 @@ def device_line(config: RunConfig, devices: Devices, plan: Plan) -> str:
         return "" if config.data.source == "simulate" else "cpu, for there are no particles to step"
     if not devices.asked and config.run.device == "gpu":
         return "gpu, which the workers are asked for when the run begins"
+    if devices.refuted is not None and config.run.device != "gpu":
+        return f"cpu, for {devices.refuted}; please {REPORT}"
     if devices.cards:
         count = len(devices.cards) + len(devices.without)
         return f"{len(devices.cards)} of {count} workers have a GPU: {_shown(devices.without)}"
@@ -151,10 +166,12 @@ def _of_card(plan: Plan, devices: Devices) -> str:
     assert on is not None
     whose = f"{len(devices.cards)} times " if len(devices.cards) > 1 else ""
     how = "resident" if on.resident else f"streamed from the host, {on.chunk} particles at a time"
-    if on.resident and devices.sharing * on.bytes > card.free:
+    taken = plan.bundle * on.bytes
+    if on.resident and devices.sharing * taken > card.free:
         how = "resident for as many of them as it holds, streamed for the others"
     shared = f", for each of the {devices.sharing} workers that share it" if devices.sharing > 1 else ""
-    where = f"{whose}{card.name}: {size(on.bytes)} of {size(card.free)} free{shared}, {how}"
+    many = f", {plan.bundle} replicas at the same time" if plan.bundle > 1 else ""
+    where = f"{whose}{card.name}: {size(taken)} of {size(card.free)} free{shared}, {how}{many}"
     return f"{where}; times are those of a CPU"
 
 

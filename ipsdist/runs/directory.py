@@ -125,6 +125,8 @@ def configured(out: Path | Place) -> Place:
     try:
         if file.is_file():
             return file
+        if (place(out) / "study.toml").is_file():
+            fix = f"its runs are in {place(out) / 'runs'}; `ipsdist study` goes on with it"
     except OSError as error:
         raise _unreachable("DIR", out, error) from None
     raise InputError("DIR", "must be the directory of a run", out, fix)

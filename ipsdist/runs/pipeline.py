@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,6 +21,7 @@ from ipsdist.runs.inputs import Inputs, known_digests, read_inputs, write_inputs
 from ipsdist.runs.mending import mended
 from ipsdist.runs.order import STAGES
 from ipsdist.runs.probe import first_missing, probe
+from ipsdist.runs.reached import Reached, reached
 from ipsdist.runs.refit import by_assembly, by_projection
 from ipsdist.runs.report import complete_report, has_report
 from ipsdist.runs.setup import prepare, seen_grid, with_grid
@@ -29,7 +31,7 @@ from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.stages.base import complete, setup_of
 from ipsdist.stages.kernel import KERNEL, load_kernel
 from ipsdist.stages.particles import PARTICLES
-from ipsdist.storage import Place, Store, locked, place
+from ipsdist.storage import DamagedError, Place, Store, locked, place
 
 __all__ = ["Options", "Outcome", "finished", "redo", "run"]
 
@@ -121,8 +123,9 @@ def run(
         setup = with_grid(store, config, inputs)
     check(config, setup)
     lacks = lacking(store, prints, upto, again)
+    found = _found(store, config, prints)
     with options.executor(idle=not lacks) as executor:
-        foresee(config, setup, lacks, executor, out, options.tell, report=upto == "report")
+        foresee(config, setup, lacks, executor, out, options.tell, report=upto == "report", found=found, again=again)
         missing = first_missing(out)
         directory.make(out)
         with locked(out) as held:
@@ -136,6 +139,15 @@ def run(
                 store.discard(again)
             work = partial(_stages, store, config, prints, executor, options, upto, out)
             return mended(work, store, config, [stage.name for stage in STAGES], options.tell)
+
+
+def _found(store: Store | None, config: RunConfig, prints: dict[str, str]) -> tuple[Reached, ...]:
+    """Return how far a run is that goes on; nothing where there is none, or where what is damaged has to be mended."""
+    if store is None or not directory.has_run(store):
+        return ()
+    with contextlib.suppress(DamagedError):
+        return reached(store, config, setup_of(store), prints)
+    return ()
 
 
 def _guarded(observe: Observer, held: Callable[[], None]) -> Observer:

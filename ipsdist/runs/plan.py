@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ipsdist.config import RunConfig
@@ -23,15 +23,18 @@ from ipsdist.runs.plan_sizes import driver_bytes, passing_bytes, step_traffic, s
 from ipsdist.runs.setup import prepare
 from ipsdist.runtime.epochs import Capacity
 from ipsdist.runtime.settings import setting
+from ipsdist.stages.bundles import largest_bundle
 from ipsdist.stages.devices import Card, DevicePlan, device_plan, host_bytes
 from ipsdist.stages.gang_size import PROCESS_BYTES, USABLE, gang_size, member_bytes
 from ipsdist.stages.kernel import KERNEL
 from ipsdist.storage import Store, is_url
 
-__all__ = ["ALONE", "Plan", "PlanRow", "duration", "plan", "planned", "source_of"]
+__all__ = ["ALONE", "SPARE", "Plan", "PlanRow", "duration", "plan", "planned", "source_of"]
 
 ALONE = Capacity(1, None)
 """This process, without workers."""
+SPARE = f"{100.0 * (1.0 - USABLE):.0f} %"
+"""Share of a process's memory that stays free."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class PlanRow:
     cpu_seconds: float
     gang: int = 1
     """Workers that do a task together."""
+    bundle: int = 1
+    """Tasks that a worker with a GPU does at the same time."""
 
     def abreast(self, workers: int) -> int:
         """Return how many workers are busy at the same time."""
@@ -83,11 +88,18 @@ class Plan:
     """How the particles of one worker lie there."""
     device: str = ""
     """A line about it."""
+    doubt: str = ""
+    """A line about what makes the run slow."""
 
     @property
     def gang(self) -> int:
         """Workers that step one replica together; 1: a replica is one task."""
         return max((row.gang for row in self.rows), default=1)
+
+    @property
+    def bundle(self) -> int:
+        """Replicas that one worker steps at the same time, on a GPU."""
+        return max((row.bundle for row in self.rows), default=1)
 
     @property
     def tasks(self) -> int:
@@ -103,13 +115,15 @@ class Plan:
     def disk_bytes(self) -> int:
         """About what the store grows to at most: checkpoints of the replicas at work come and go."""
         row = self.rows[0] if self.rows else None
-        abreast = 1 if row is None or row.gang > 1 else min(row.tasks, self.capacity.workers)
+        abreast = 1 if row is None or row.gang > 1 else min(row.tasks, self.capacity.workers * row.bundle)
         return self.store_bytes + self.passing_bytes * abreast
 
     @property
     def worker_bytes(self) -> int:
         """Memory that a worker needs, the program included."""
-        return PROCESS_BYTES + max((row.bytes_per_task for row in self.rows if row.stage != KERNEL.name), default=0)
+        return PROCESS_BYTES + max(
+            (row.bundle * row.bytes_per_task for row in self.rows if row.stage != KERNEL.name), default=0
+        )
 
     @property
     def limit_bytes(self) -> int:
@@ -135,6 +149,18 @@ class Plan:
         work = sum(row.seconds(workers) * max(1.0, row.abreast(workers) / cores) for row in self.rows)
         return start + self.fixed_seconds + self.exchange_seconds + work
 
+    @property
+    def needed_bytes(self) -> int:
+        """Memory that there must be for the largest process: of a worker, or of the one that does everything."""
+        alone = self.capacity.memory is None
+        return max(self.limit_bytes, PROCESS_BYTES + self.driver_bytes if alone else 0)
+
+    def left(self, shares: Mapping[str, float]) -> Plan:
+        """Return the plan of what is left where these shares of stages are done; what is not named is lacking."""
+        rows = [replace(r, cpu_seconds=(1.0 - shares.get(r.stage, 0.0)) * r.cpu_seconds) for r in self.rows]
+        exchange = (1.0 - shares.get(STAGES[0].name, 0.0)) * self.exchange_seconds
+        return replace(self, rows=tuple(rows), exchange_seconds=exchange)
+
     def text(self) -> str:
         """Return a table for people."""
         lines = [f"{'stage':12} {'tasks':>6} {'memory a task':>14} {'in the store':>13} {'CPU':>8}"]
@@ -151,13 +177,26 @@ class Plan:
             notes.append(
                 f"a replica is stepped by {self.gang} workers together, each sending {size(self.traffic)} a step"
             )
-        if self.capacity.memory is not None:
-            notes.append(f"a worker needs {size(self.limit_bytes)} and has {size(self.capacity.memory)}")
+        notes += self._memory()
         if self.device:
             notes.append(f"device {self.device}")
-        notes.append(f"the driver needs {size(PROCESS_BYTES + self.driver_bytes)}")
+        if self.doubt:
+            notes.append(f"doubt {self.doubt}")
         notes.append(f"store about {size(self.store_bytes)}, {size(self.disk_bytes)} at most; {self._time()}")
         return notes
+
+    def _memory(self) -> list[str]:
+        """Say what a process needs, which is what it is refused by, and how that comes from the largest task."""
+        task = size(self.worker_bytes - PROCESS_BYTES)
+        what = "its largest task" if self.bundle == 1 else f"{self.bundle} replicas at the same time"
+        parts = f"{task} for {what}, {size(PROCESS_BYTES)} for the program, {SPARE} to spare"
+        driver = size(PROCESS_BYTES + self.driver_bytes)
+        if self.capacity.memory is not None:
+            has = f"a worker needs {size(self.limit_bytes)} and has {size(self.capacity.memory)}"
+            return [f"{has} ({parts})", f"the driver needs {driver}"]
+        if self.needed_bytes > self.limit_bytes:
+            parts = f"{size(self.driver_bytes)} for kernel and report, {size(PROCESS_BYTES)} for the program"
+        return [f"memory {size(self.needed_bytes)} ({parts})"]
 
     def _time(self) -> str:
         workers = self.capacity.workers
@@ -170,8 +209,7 @@ class Plan:
         what = f"{self.tasks} tasks" if self.tasks != 1 else "1 task"
         if self.gang > 1:
             what += f", replicas by {self.gang} workers together ({size(self.traffic)} a step)"
-        memory = size(self.peak_bytes if self.capacity.memory is None else self.limit_bytes)
-        return f"{what}; memory {memory}; store {size(self.disk_bytes)}; {self._time()}"
+        return f"{what}; memory {size(self.needed_bytes)}; store {size(self.disk_bytes)}; {self._time()}"
 
 
 def plan(config: RunConfig, capacity: Capacity = ALONE) -> Plan:
@@ -209,25 +247,25 @@ def planned(
     """
     members = gang_size(config, setup, capacity, setting("gang.size"))
     sizes, seconds, rows = store_bytes(config, setup), cpu_seconds(config, setup, members), []
-    card_free = 0 if card is None else card.free
+    bundle, card_free = largest_bundle(config, setup, capacity, card), 0 if card is None else card.free
     on_card = None if card is None else device_plan(card.free, config, setup, members)
     for stage in STAGES:
         if stages is not None and stage.name not in stages:
             continue
         tasks = stage.tasks(config, setup, "", "")
-        gang = members if stage is STAGES[0] else 1
+        gang, abreast = (members, bundle if members == 1 else 1) if stage is STAGES[0] else (1, 1)
         needed = max((t.bytes for t in tasks), default=0)
         if gang > 1:
             # On a GPU too: by this a gang is formed, before its workers are known.
             needed = member_bytes(config, setup, gang)
         elif stage is STAGES[0] and on_card is not None:
-            last = (
-                on_card if sharing * on_card.bytes <= card_free else device_plan(card_free // sharing, config, setup, 1)
-            )
+            all_fit = sharing * on_card.bytes <= card_free
+            last = on_card if all_fit else device_plan(card_free // sharing, config, setup, 1)
             needed = host_bytes(config, setup, 1, last)
         if stage is KERNEL:
             needed = driver_bytes(config, setup)
-        rows.append(PlanRow(stage.name, max(1, len(tasks)), needed, sizes[stage.name], seconds[stage.name], gang))
+        name, count = stage.name, max(1, len(tasks))
+        rows.append(PlanRow(name, count, needed, sizes[name], seconds[name], gang, abreast))
     stepping = any(row.stage == STAGES[0].name for row in rows)
     stepped = members > 1 and stepping
     return Plan(

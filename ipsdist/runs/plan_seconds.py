@@ -13,9 +13,10 @@ from ipsdist.runtime.settings import setting
 from ipsdist.stages.base import fitted_times
 from ipsdist.stages.blocks import expected_nodes, slice_bytes
 from ipsdist.stages.breaks import hat_count
+from ipsdist.stages.initial import chunk_of
 from ipsdist.stages.tracks import sums_directly
 
-__all__ = ["LOAD_SECONDS", "START_SECONDS", "cpu_seconds", "exchange_seconds", "report_seconds"]
+__all__ = ["LOAD_SECONDS", "START_SECONDS", "chunk_doubt", "cpu_seconds", "exchange_seconds", "report_seconds"]
 
 LOAD_SECONDS = 1.0
 """The program loaded."""
@@ -27,6 +28,10 @@ _STEP = 20e-6
 """A step without particles or nodes."""
 _PARTICLE = {1: 3.6e-9, 2: 9e-9, 3: 24e-9}
 """One particle in one step: noise, force, move, deposit (benchmarks/step.py)."""
+_CHUNK = 6e-6
+"""One chunk of particles more in a step."""
+_SLOW = 1.5
+"""Times as long from which chunks that are too small are told of."""
 _NODE = {1: 2.5e-9, 2: 2e-9, 3: 1.7e-9}
 """One point of one transform of the padded mesh."""
 _SLICE = 0.2e-3
@@ -107,7 +112,7 @@ def _particles(config: RunConfig, setup: Setup, members: int) -> float:
         return slices
     if config.data.source == "mean_field":
         return _SOLVING[d] + setup.slices * (_SLICE + _deposited(setup))
-    seconds = config.times().steps * _step(setup)
+    seconds = config.times().steps * (_step(setup) + _chunks(config, setup))
     epochs = min(config.times().steps, seconds / (float(setting("gang.epoch")) * members))
     return slices + setup.replicas * (seconds + epochs * _KEPT * passing_bytes(config, setup) / 4)
 
@@ -121,6 +126,25 @@ def _step(setup: Setup) -> float:
     if setup.force in ("prefix", "moments"):
         return moved + n * _SORTED
     return moved + (d + 1) * _padded(setup) * _NODE[d]
+
+
+def _chunks(config: RunConfig, setup: Setup) -> float:
+    """Return the CPU-seconds of one step of one replica that chunks take by being more than the usual ones."""
+    usual = chunk_of(config.model_copy(update={"run": config.run.model_copy(update={"chunk": "auto"})}))
+    return max(0, math.ceil(setup.particles / chunk_of(config)) - math.ceil(setup.particles / usual)) * _CHUNK
+
+
+def chunk_doubt(config: RunConfig, setup: Setup) -> str:
+    """Return what is to be said of chunks so small that steps are slow; empty where they are not."""
+    if config.data.source != "simulate":
+        return ""
+    times = 1.0 + _chunks(config, setup) / _step(setup)
+    if times < _SLOW:
+        return ""
+    return (
+        f"run.chunk = {config.run.chunk} makes a step about {float(f'{times:.2g}'):g} times as long; "
+        'no result depends on it: leave it "auto", or give some 10000'
+    )
 
 
 def _equations(config: RunConfig, setup: Setup) -> float:

@@ -10,7 +10,7 @@ from ipsdist.config import RunConfig
 from ipsdist.model.errors import InputError
 from ipsdist.model.setup import Setup
 from ipsdist.model.words import size
-from ipsdist.runs.plan import Plan, planned
+from ipsdist.runs.plan import SPARE, Plan, planned
 from ipsdist.runs.plan_sizes import driver_bytes
 from ipsdist.runtime.epochs import Capacity
 from ipsdist.runtime.memory import memory_here
@@ -77,6 +77,7 @@ def _refuse_task(
     row = max((r for r in plan.rows if r.stage != KERNEL.name), key=lambda r: r.bytes_per_task)
     needed, count = plan.limit_bytes, plan.capacity.workers
     part = f"a {'share' if row.gang > 1 else 'task'} of the {row.stage}"
+    own = f"{size(row.bytes_per_task)}, the program and {SPARE} to spare"
     alone = plan.capacity.memory is None
     argument = "system.particles" if alone else blamed
     rule = "must fit the memory of this machine" if alone else _RULES[blamed]
@@ -85,7 +86,7 @@ def _refuse_task(
         fixes.append(f"workers of {size(needed)} would fit" if not local else "use a machine with more memory")
     whose = "the worker" if count == 1 else f"each of {count} workers"
     theirs = size(worker) if alone else f"{size(worker)} of {whose}"
-    raise InputError(argument, rule, f"{size(needed)} for {part}, against {theirs}", ", or ".join(fixes))
+    raise InputError(argument, rule, f"{size(needed)} for {part} ({own}), against {theirs}", ", or ".join(fixes))
 
 
 def _smaller(plan: Plan, config: RunConfig, setup: Setup, here: int, worker: int, *, local: bool) -> list[str]:

@@ -116,6 +116,12 @@ def _optional(lowest: int) -> Callable[[Any], int | None]:
     return lambda value: None if value is None else _whole(value, lowest)
 
 
+def _choice(value: Any) -> bool | None:
+    if value != "auto" and not isinstance(value, bool):
+        raise TypeError
+    return None if value == "auto" else value
+
+
 def _truth(value: Any) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise TypeError
@@ -188,6 +194,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "gang.attempts", 5, _whole, "epochs in a row that may fail before the run gives up",
         "a whole number, at least 1",
+    ),
+    Setting(
+        "gang.nccl", "auto", _choice,
+        "members that step on GPUs add their counts there by NCCL, which speaks in the clear: auto, not between hosts "
+        "of a cluster with TLS",
+        '"auto", true or false',
     ),
     Setting("connect-timeout", 10.0, _seconds(0.1), "time for a scheduler to answer", "seconds, at least 0.1"),
     Setting(

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import resource
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,11 +18,12 @@ from ipsdist.model.setup import Setup
 from ipsdist.runtime.epochs import Capacity, Job
 from ipsdist.runtime.executor import Executor
 from ipsdist.runtime.progress import Observer, Progress
+from ipsdist.stages.clock import Clock
 from ipsdist.storage import Store
 
 __all__ = [
-    "Stage", "Task", "TaskJob", "check_owner", "committed", "complete", "fitted_times", "measured", "no_answer",
-    "nothing_shared", "peak_bytes", "processor", "setup_of",
+    "Bundles", "Stage", "Task", "TaskJob", "check_owner", "committed", "complete", "fitted_times", "measured",
+    "no_answer", "nothing_shared", "processor", "setup_of",
 ]  # fmt: skip
 
 Tick = Callable[[float], None]
@@ -67,6 +64,16 @@ class TaskJob(Job, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Bundles:
+    """How one worker does several tasks at the same time."""
+
+    groups: Callable[[Sequence[Task], Setup, Capacity], Sequence[Sequence[int]]]
+    """Tasks to the places of those that go together, each in one group; () where every task goes by itself."""
+    do: Callable[[Sequence[Task], Tick], Sequence[Payload]]
+    """Importable function that does a group on a worker: every task as ``Stage.do`` does it, with its own record."""
+
+
 def _nothing(store: Store, task: Task) -> float:
     return 0.0
 
@@ -94,6 +101,8 @@ class Stage:
     """Returns how a task is done by several workers together; None where one worker does it by ``do``."""
     started: Callable[[Store, Task], float] = _nothing
     """Returns the work of a task that an earlier command has done and committed, though the task has no record yet."""
+    bundles: Bundles | None = None
+    """How tasks that no gang does are done several at a time; None where each goes by itself."""
     revision: int = 1
     """Raised when the stage's answer changes for the same configuration; goes into the fingerprint."""
 
@@ -122,7 +131,7 @@ def complete(
     if done is not None or (begun is not None and begun["fingerprint"] != fingerprint):
         store.discard(stage.name)
         begun = None
-    clock = _Clock()
+    clock = Clock()
     if begun is None:
         stage.prepare(store, config)
         store.commit(f"{stage.name}/begun", {"fingerprint": fingerprint})
@@ -134,7 +143,7 @@ def complete(
     if not tasks:
         observe(Progress(stage.name, 1.0, 1.0, stage.unit))
     cost = clock.cost()
-    cost["cpu_seconds"] += sum(p["cost"]["cpu_seconds"] for p in payloads if p["cost"]["process"] != os.getpid())
+    cost["cpu_seconds"] += sum(p["cost"]["cpu_seconds"] for p in payloads if not clock.counts(p["cost"]))
     cost["peak_bytes"] = max([cost["peak_bytes"], *(p["cost"]["peak_bytes"] for p in payloads)])
     work = sum(t.work for t in tasks)
     cost["work"] = work - before
@@ -155,13 +164,13 @@ def _run_tasks(
     before = sum(share.values())
     unit = next((t.unit for t in tasks if t.unit is not None), stage.unit)
 
-    def told(index: int, units: float) -> None:
-        share[index] = units
+    def told(group: Sequence[int], units: float) -> None:
+        share.update(dict.fromkeys(group, units / len(group)))
         observe(Progress(stage.name, sum(share.values()), total, unit))
 
     def done(index: int, payload: Payload) -> None:
         payloads[index] = payload
-        told(index, tasks[index].work)
+        told([index], tasks[index].work)
 
     observe(Progress(stage.name, sum(share.values()), total, unit))
     alone = []
@@ -170,13 +179,35 @@ def _run_tasks(
         if job is None:
             alone.append(k)
         else:
-            done(k, _by_gang(job, store, tasks[k], executor, partial(told, k)))
-    own = [tasks[k] for k in alone]
-    for position, payload in executor.run(
-        stage.do, own, stage=stage.name, observe=lambda position, units: told(alone[position], units)
-    ):
-        done(alone[position], payload)
+            done(k, _by_gang(job, store, tasks[k], executor, partial(told, [k])))
+
+    def heard(group: Sequence[int], units: float) -> None:
+        told([alone[position] for position in group], units)
+
+    for group, answers in _by_workers(stage, store, [tasks[k] for k in alone], executor, heard):
+        for position, payload in zip(group, answers, strict=True):
+            done(alone[position], payload)
     return [payloads[k] for k in range(len(tasks))], before
+
+
+def _by_workers(
+    stage: Stage,
+    store: Store,
+    tasks: Sequence[Task],
+    executor: Executor,
+    told: Callable[[Sequence[int], float], None],
+) -> Iterator[tuple[Sequence[int], Sequence[Payload]]]:
+    """Have every task done by one worker, several at the same time or alone; yield their places and payloads."""
+    groups = () if stage.bundles is None else stage.bundles.groups(tasks, setup_of(store), executor.capacity)
+    if stage.bundles is not None and groups:
+        bundles = [[tasks[k] for k in group] for group in groups]
+        together = executor.run(
+            stage.bundles.do, bundles, stage=stage.name, observe=lambda number, units: told(groups[number], units)
+        )
+        yield from ((groups[number], answers) for number, answers in together)
+        return
+    alone = executor.run(stage.do, tasks, stage=stage.name, observe=lambda place, units: told([place], units))
+    yield from (([place], [payload]) for place, payload in alone)
 
 
 def _by_gang(job: TaskJob, store: Store, task: Task, executor: Executor, told: Tick) -> Payload:
@@ -196,12 +227,12 @@ def measured(do: Callable[[Store, Task, Tick], Payload]) -> Callable[[Task, Tick
     """Turn a function of an open store into a task function: open, do, measure, commit the record last."""
 
     def task_function(task: Task, tick: Tick) -> Payload:
-        clock = _Clock()
+        clock = Clock()
         store = Store.open(task.store, "r+")
         check_owner(store, task)
         payload = do(store, task, tick)
         check_owner(store, task)
-        measure = {"cost": clock.cost() | {"process": os.getpid()}, "processor": processor()}
+        measure = {"cost": clock.cost() | clock.place(), "processor": processor()}
         payload = {**payload, **measure, "fingerprint": task.fingerprint}
         store.commit(task.record, payload)
         return payload
@@ -242,22 +273,3 @@ def no_answer(store: Store, config: RunConfig, payloads: Sequence[Payload]) -> P
 
 def nothing_shared(store: Store, config: RunConfig) -> None:
     """Prepare a stage whose tasks own all that they write."""
-
-
-def peak_bytes() -> int:
-    """Return the peak memory of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-class _Clock:
-    """Wall and CPU seconds of this process since the start, and its peak memory."""
-
-    def __init__(self) -> None:
-        self.wall, self.cpu = time.perf_counter(), time.process_time()
-
-    def cost(self) -> dict[str, float]:
-        return {
-            "wall_seconds": time.perf_counter() - self.wall,
-            "cpu_seconds": time.process_time() - self.cpu,
-            "peak_bytes": peak_bytes(),
-        }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +12,13 @@ from ipsdist.config import RunConfig
 from ipsdist.model.setup import Setup
 from ipsdist.numerics.particles.cloud import Cloud
 from ipsdist.numerics.particles.host_cloud import HostCloud
-from ipsdist.stages.devices import device_memory, device_of, fits, stepping_remedy
+from ipsdist.stages.devices import device_memory, device_of, fits, leaps_of, stepping_remedy
 from ipsdist.stages.initial import chunk_of, precision_of, start_rows
 from ipsdist.stages.parts import Positions, read_rows
 from ipsdist.storage import Store
+
+if TYPE_CHECKING:
+    from ipsdist.numerics.particles.device_leap import Leaps
 
 __all__ = ["Clouds"]
 
@@ -35,6 +39,11 @@ class Clouds:
     def device(self) -> str:
         """What steps them: cpu, or the name of a GPU."""
         return "cpu" if self._device is None else self._device.name
+
+    @property
+    def leaps(self) -> Leaps | None:
+        """Where their leaps meet those of the other threads of this process; None on the CPU."""
+        return None if self._device is None else leaps_of(self._device)
 
     def guarded(self) -> AbstractContextManager[None]:
         """Say it in one line where the memory of the device is used up inside."""

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -16,18 +16,23 @@ from ipsdist.config import RunConfig
 from ipsdist.model.errors import RunError
 from ipsdist.model.setup import Setup
 from ipsdist.model.words import size
+from ipsdist.numerics.particles.device_pieces import PITCH
 from ipsdist.numerics.particles.noise import LANES
 from ipsdist.stages.base import Payload
 from ipsdist.stages.blocks import expected_nodes, slice_bytes
 from ipsdist.stages.gang_size import member_bytes
 from ipsdist.stages.initial import chunk_of, precision_of
 from ipsdist.stages.parts import parts_of
+from ipsdist.stages.proving import REPORT, disproved, told, warn_once, was_disproved
 from ipsdist.storage import Store
+
+if TYPE_CHECKING:
+    from ipsdist.numerics.particles.device_leap import Leaps
 
 __all__ = [
     "DEVICE_FORCES", "Card", "DevicePlan", "card_here", "computes_on_card", "computing", "device_memory", "device_of",
-    "device_plan", "fits", "host_bytes", "largest_chunk", "name_devices", "stepped_on", "stepping_remedy",
-    "sums_on_card", "uses_device",
+    "device_plan", "fits", "host_bytes", "largest_chunk", "leaps_of", "name_devices", "refuted", "stepped_on",
+    "stepping_remedy", "sums_on_card", "uses_device",
 ]  # fmt: skip
 
 DEVICE_FORCES = ("auto", "mesh")
@@ -44,6 +49,9 @@ _SMALL = 2**16
 """The table of the normals, sums, and what else does not grow."""
 _GROWN = 2
 """The force mesh grows with the particles; by the box of the densities it is at most so much longer on each axis."""
+
+
+_LEAPS: dict[int, Leaps] = {}
 
 
 @dataclass(frozen=True)
@@ -85,17 +93,35 @@ def sums_on_card(config: RunConfig) -> bool:
 def device_of(config: RunConfig) -> Device | None:
     """Return the GPU on which this process steps the particles; None for its CPU.
 
-    It is the first one that the process sees, so ``CUDA_VISIBLE_DEVICES`` chooses. Raises RunError where ``run.device``
-    is gpu and there is none.
+    It is the first one that the process sees, so ``CUDA_VISIBLE_DEVICES`` chooses, and it has shown the bits of the
+    CPU. Raises RunError where ``run.device`` is gpu and there is none; auto is the CPU then.
     """
     if not uses_device(config):
         return None
-    if config.run.device == "gpu":
-        return _device("run.device", "auto")
+    insists = config.run.device == "gpu"
     try:
-        return _first()
+        device = _device("run.device", "auto") if insists else _first()
     except NoDeviceError:
         return None
+    wrong = disproved(device, config)
+    if wrong is None:
+        return device
+    if insists:
+        what = f'run.device is "gpu", but in the process at work {wrong}'
+        raise RunError(f'{what}; use run.device = "cpu" and {REPORT}')
+    warn_once(wrong)
+    return None
+
+
+def refuted(config: RunConfig) -> str | None:
+    """Return why the GPU of this process may not step the particles of a run, which whoever asks tells; else None."""
+    try:
+        wrong = disproved(_first(), config)
+    except NoDeviceError:
+        return None
+    if wrong is not None:
+        told(wrong)
+    return wrong
 
 
 def _device(key: str, other: str) -> Device:
@@ -135,7 +161,7 @@ def card_here() -> Card | str:
         device = _first()
     except NoDeviceError as error:
         return str(error)
-    return Card(device.name, device.free_bytes())
+    return was_disproved(device) or Card(device.name, device.free_bytes())
 
 
 def device_plan(free: int, config: RunConfig, setup: Setup, members: int) -> DevicePlan:
@@ -211,6 +237,13 @@ def stepped_on(store: Store) -> str | None:
     return None if record is None else ", ".join(record.get("devices", ["cpu"]))
 
 
+def leaps_of(device: Device) -> Leaps:
+    """Return where the leaps on a device meet: one for all threads of this process."""
+    from ipsdist.numerics.particles.device_leap import Leaps
+
+    return _LEAPS.setdefault(id(device), Leaps(device))  # it keeps the device, and so its id
+
+
 @cache
 def _first() -> Device:
     """Return the device of this process, always the same one: it keeps its memory and what it has compiled."""
@@ -246,7 +279,8 @@ def _mesh_bytes(config: RunConfig, setup: Setup) -> int:
     Where it transforms the mesh too: spectra of the force, their products, and what a transform works in.
     """
     d, nodes = setup.dimension, expected_nodes(setup)
-    step = 8 * (d + 2) * nodes
+    # In the plane and in space the drift may lie there twice, as it comes and node by node, padded to 2 or 4 numbers.
+    step = 8 * (d + 2 + PITCH.get(d, 0)) * nodes
     if config.force.device == "gpu":
         step += (3 * d + 2) * 8 * (1 << d) * nodes
     return _SMALL + int(_GROWN**d) * (step + slice_bytes(setup))

@@ -9,7 +9,7 @@ from ipsdist.config import RunConfig
 from ipsdist.learning.confounded import alike_but_for_chance, confounded
 from ipsdist.learning.stability import stability
 from ipsdist.model.fit import Fit
-from ipsdist.stages.answer import Answer, select
+from ipsdist.stages.selecting import Answer, select
 
 __all__ = ["doubts"]
 

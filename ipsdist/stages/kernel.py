@@ -16,13 +16,14 @@ from ipsdist.model.learned_kernel import LearnedKernel
 from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.numerics.equations.diffusion import Diffusion
 from ipsdist.runtime.threads import single_threaded
-from ipsdist.stages.answer import find_answer, phases
+from ipsdist.stages.answer import find_answer
 from ipsdist.stages.base import Payload, Stage, Task, Tick, nothing_shared
 from ipsdist.stages.doubts import doubts
 from ipsdist.stages.equations import read_equations, write_equations
 from ipsdist.stages.network import network_road
 from ipsdist.stages.pieces import on_pieces, road_of, roads_doubt, runner_rows
 from ipsdist.stages.radial import unheld
+from ipsdist.stages.selecting import phases
 from ipsdist.storage import Store
 
 __all__ = [

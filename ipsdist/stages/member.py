@@ -13,7 +13,8 @@ import numpy as np
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.together import Together
 from ipsdist.numerics.particles.stepping import State, Stepper
-from ipsdist.stages.base import Task, check_owner, peak_bytes, processor, setup_of
+from ipsdist.stages.base import Task, check_owner, processor, setup_of
+from ipsdist.stages.clock import peak_bytes
 from ipsdist.stages.clouds import Clouds
 from ipsdist.stages.observed import LAST, Observed
 from ipsdist.stages.parts import Parts, kept_name, kept_rows, kept_slices, write_rows
@@ -104,6 +105,7 @@ class _Part:
         self._place = share.parts, gang.rank, gang.size
         self._task, self._setup, times = task, setup, config.times()
         self._steps = times.slice_steps()
+        self._clouds = Clouds(self.store, config, setup, self._first, self._stop, gang.size)
         self._stepper = Stepper(
             config.system_value(),
             times.step,
@@ -113,9 +115,9 @@ class _Part:
             setup.force or "mesh",
             part=(self._first, self._stop),
             force_on_device=config.force.device == "gpu",
+            leaps=self._clouds.leaps,
         )
         self._kept = kept_slices(config)
-        self._clouds = Clouds(self.store, config, setup, self._first, self._stop, gang.size)
         number = int(np.searchsorted(self._steps, start.step, side="right")) if start.group else 0
         self._slices = Observed(self.store, task, setup, number)
         if start.group is None:

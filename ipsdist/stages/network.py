@@ -9,6 +9,7 @@ import numpy as np
 from ipsdist.config import RunConfig
 from ipsdist.learning.breakpoints import pieces_fit
 from ipsdist.learning.network import NetworkFit, fit_network, network_installed
+from ipsdist.model.words import install
 from ipsdist.runtime.threads import single_xla_thread
 from ipsdist.stages.breaks import hat_basis, load_hats, pair_step
 from ipsdist.stages.pieces import road_of
@@ -16,7 +17,7 @@ from ipsdist.storage import Store
 
 __all__ = ["EXTRA", "load_network", "network_road"]
 
-EXTRA = 'pip install "ipsdist[neural]"'
+EXTRA = install("neural")
 """What brings the packages of the road."""
 _GROUP = "kernel/network"
 _ARRAYS = ("radii", "values", "gradient", "ranked", "loss")

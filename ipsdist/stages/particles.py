@@ -8,8 +8,9 @@ from typing import Any
 from ipsdist.config import RunConfig
 from ipsdist.model.setup import Setup
 from ipsdist.runtime.epochs import Capacity
-from ipsdist.stages.base import Payload, Stage, Task, Tick, measured, setup_of
+from ipsdist.stages.base import Bundles, Payload, Stage, Task, Tick, measured, setup_of
 from ipsdist.stages.blocks import slice_blocks
+from ipsdist.stages.bundles import do_bundle, replica_bundles
 from ipsdist.stages.continuum import box_keys, prepare_cells, solve_densities, solving_bytes
 from ipsdist.stages.devices import Card, card_here, name_devices
 from ipsdist.stages.gang_size import fewest_members, gang_size, member_bytes, most_members
@@ -47,6 +48,12 @@ def make_particles(store: Store, task: Task, tick: Tick) -> Payload:
     if task.config.data.source == "mean_field":
         return solve_densities(store, task, tick)
     return step_alone(store, task, tick)
+
+
+def make_bundle(tasks: Sequence[Task], tick: Tick) -> list[Payload]:
+    """Do several small replicas of a run, at the same time where there is a card."""
+    store = Store.open(tasks[0].store)
+    return do_bundle(make_particles, tasks, tick, [stepped_before(store, task) for task in tasks])
 
 
 def replica_job(store: Store, task: Task, capacity: Capacity) -> ReplicaJob | None:
@@ -104,4 +111,5 @@ PARTICLES = Stage(
     finish=name_devices,
     job=replica_job,
     started=stepped_before,
+    bundles=Bundles(replica_bundles, make_bundle),
 )

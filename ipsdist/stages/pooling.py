@@ -9,11 +9,12 @@ import numpy as np
 from ipsdist.config import RunConfig
 from ipsdist.learning.pooling import Part
 from ipsdist.numerics.densities.distances import distance_of, pair_distances
-from ipsdist.stages.answer import Answer, find_answer
+from ipsdist.stages.answer import find_answer
 from ipsdist.stages.base import setup_of
 from ipsdist.stages.blocks import slice_blocks
 from ipsdist.stages.densities import slice_totals
 from ipsdist.stages.joining import equations_of, moment_slope, pairings_of
+from ipsdist.stages.selecting import Answer
 from ipsdist.storage import Store
 
 __all__ = ["Experiment", "find_experiment"]

@@ -23,7 +23,7 @@ from ipsdist.stages.observed import EARLIER, LAST
 from ipsdist.stages.parts import Parts, kept_name, kept_rows, kept_slices, parts_of
 from ipsdist.storage import Store
 
-__all__ = ["ReplicaJob", "step_alone", "stepped"]
+__all__ = ["ReplicaJob", "step_alone", "stepped", "stepping_on"]
 
 _SECONDS = 5.0
 """Length of an epoch where one process steps a whole replica."""
@@ -215,6 +215,12 @@ def stepped(store: Store, task: Task) -> float:
     """Return the particle-steps of a replica that are committed."""
     found = committed(store, f"particles/replica-{task.index[0]}.epoch", task.fingerprint)
     return 0.0 if found is None else float(setup_of(store).particles) * found["reached"]["step"]
+
+
+def stepping_on(store: Store, replicas: int) -> str | None:
+    """Return what has stepped the replicas so far, cpu or names of GPUs; None before anything is committed."""
+    records = (store.record(f"particles/replica-{r}.epoch") or {} for r in range(replicas))
+    return ", ".join(sorted({name for record in records for name in record.get("devices", ())})) or None
 
 
 def step_alone(store: Store, task: Task, tick: Tick) -> Payload:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ipsdist.config import RunConfig
 from ipsdist.learning.choice import TOLERATED, Choice, choose_form, choose_rule, time_error
 from ipsdist.learning.few_snapshots import fit_few_snapshots
+from ipsdist.model.deposits import Deposits
 from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.fit import Fit
 from ipsdist.model.learned_kernel import LearnedKernel
@@ -39,7 +40,7 @@ from ipsdist.stages.outside import Outside
 from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
 
-__all__ = ["Bridged", "bridge", "joined", "judged", "rule_of"]
+__all__ = ["Bridged", "bridge", "ending", "joined", "judged", "rule_of", "smallest_deviations", "starting"]
 
 _PARTS = ("gram", "energy", "laplacian", "work")
 _PREDICTED = (1, 2)
@@ -104,15 +105,16 @@ def bridge(
     diffusion: float,
     unknowns: Unknowns,
     rule: str,
+    bias: Callable[[Fit], npt.NDArray[np.float64]] | None = None,
 ) -> Bridged | None:
     """Fit and predict in turn until the answer stands; None when not even a first model can be solved forward.
 
     ``pairings`` with the unknowns are those of every replica, ``plain`` the equations of the time rule alone, of
-    which the first model is taken.
+    which the first model is taken. ``bias`` tells what a replica's moment (M,) has too much of by a fit near the law.
     """
     keys = config.fit
     try:
-        predict = _predictor(config, store, pairings, diffusion, unknowns, rule)
+        predict = _predictor(config, store, pairings, diffusion, unknowns, rule, bias)
         found = fit_few_snapshots(plain, predict, diffusion, criterion=keys.criterion, max_terms=keys.max_terms)
     except RunError:
         return None
@@ -126,6 +128,7 @@ def _predictor(
     diffusion: float,
     unknowns: Unknowns,
     rule: str,
+    bias: Callable[[Fit], npt.NDArray[np.float64]] | None,
 ) -> Callable[[Fit], NormalEquations]:
     """Return what leads from a fit to the equations with the integrals of its mean-field density.
 
@@ -134,7 +137,7 @@ def _predictor(
     setup, known = setup_of(store), config.known()
     outside = [f.potential for f in unknowns.fields] + ([] if known is None else [known])
     grid = _model_grid(store, setup)
-    start = _starting(store, config, setup, grid)
+    start = starting(store, config, setup, grid)
     times = fitted_times(config, setup)
     fine, tables = model_times(times), model_tables(unknowns.dictionary, grid, outside)
 
@@ -168,6 +171,7 @@ def _predictor(
                     diffusion=diffusion,
                     particles=setup.particles,
                     quadrature=rule,
+                    bias=0.0 if bias is None else bias(fit),
                 )
                 for replica in pairings
             ]
@@ -176,12 +180,21 @@ def _predictor(
     return predict
 
 
-def _starting(store: Store, config: RunConfig, setup: Setup, grid: Grid) -> npt.NDArray[np.float64]:
+def starting(store: Store, config: RunConfig, setup: Setup, grid: Grid) -> npt.NDArray[np.float64]:
     """Return the density of the first slice at the points of a grid, not negative, of mass 1."""
     if config.data.source == "mean_field":
         return first_density(store, config, grid)
-    first = slice_totals(store, setup.replicas, setup.slices, setup.dimension, 0)[0]
-    return starting_density(first.density_weights(), first.mesh, first.particles, grid)
+    return _density(slice_totals(store, setup.replicas, setup.slices, setup.dimension, 0)[0], grid)
+
+
+def ending(store: Store, setup: Setup, grid: Grid) -> npt.NDArray[np.float64]:
+    """Return the same of the last slice of particles."""
+    last = slice_blocks(setup.slices, setup.dimension)[-1].number
+    return _density(slice_totals(store, setup.replicas, setup.slices, setup.dimension, last)[-1], grid)
+
+
+def _density(total: Deposits, grid: Grid) -> npt.NDArray[np.float64]:
+    return starting_density(total.density_weights(), total.mesh, total.particles, grid)
 
 
 def joined(replicas: list[NormalEquations]) -> NormalEquations:
@@ -198,9 +211,14 @@ def joined(replicas: list[NormalEquations]) -> NormalEquations:
 
 def _model_grid(store: Store, setup: Setup) -> Grid:
     """Return the density grid divided so finely that the prediction's own error does not show at any slice."""
+    return model_grid(setup.grid, smallest_deviations(store, setup))
+
+
+def smallest_deviations(store: Store, setup: Setup) -> npt.NDArray[np.float64]:
+    """Return the standard deviations (d,) of the particles along the axes, the smallest of all slices."""
     blocks = slice_blocks(setup.slices, setup.dimension)
     deviations = []
     for block in blocks:
         totals = slice_totals(store, setup.replicas, setup.slices, setup.dimension, block.number)
         deviations += [standard_deviations(t.density_weights(), t.mesh) for t in totals]
-    return model_grid(setup.grid, np.min(deviations, axis=0))
+    return np.asarray(np.min(deviations, axis=0))

@@ -86,7 +86,7 @@ class Store:
                 "DIR",
                 f"must hold a store of format {FORMAT} or older",
                 f"format {version} in {at}, written by a newer ipsdist",
-                "upgrade with `pip install --upgrade ipsdist`, or choose another --out",
+                "use that ipsdist or a newer one, or choose another --out",
             )
         return cls(at, root, Tree(at), mode == "r")
 

@@ -21,6 +21,7 @@ __all__ = ["Tree", "plain", "writing"]
 
 _PAYLOAD = "payload"
 _TRASH = ".discarded"
+_TRIES = 100
 _FIRST, _LAST = f"done/{METADATA}", f"begun/{METADATA}"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -104,8 +105,11 @@ class Tree:
             # A tree is not deleted at one instant but it is renamed at one, and a kill must not leave half the records.
             # By directory and not by group, because a killed writer may have left one without description.
             here, trash = there.path, self.place.path / _TRASH
-            if here.exists():
-                with contextlib.suppress(FileNotFoundError):
+            # Once more where another thread or process takes the trash away in between.
+            for _ in range(_TRIES):
+                if not here.exists():
+                    break
+                with contextlib.suppress(FileNotFoundError, FileExistsError):
                     trash.mkdir(parents=True, exist_ok=True)
                     here.rename(trash / uuid.uuid4().hex)
             if trash.exists():

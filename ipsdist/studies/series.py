@@ -68,8 +68,16 @@ def plot_of(plot: PlotSection, rows: Sequence[Row], units: Mapping[str, str]) ->
         series=tuple(series),
         law=None if plot.fit == "none" else plot.fit,
         reference=plot.reference,
-        note=f"Mean over {_counts(plot, groups.values())} with its standard error",
+        note=_note(_counts(plot, groups.values()), series),
     )
+
+
+def _note(counted: str, series: Iterable[Series]) -> str:
+    """Say what the points are; of single runs there is no mean, and no standard error of one."""
+    if counted in ("1 seed", "1 run"):
+        return f"Of {counted} each"
+    errors = any(error is not None for each in series for error in each.error)
+    return f"Mean over {counted}" + (" with its standard error" if errors else "")
 
 
 def _counts(plot: PlotSection, groups: Iterable[Sequence[Row]]) -> str:

@@ -14,6 +14,7 @@ from ipsdist.config import RunConfig, case_names
 from ipsdist.config.study import Row, StudyFile, load_study, row_config
 from ipsdist.importers.parquet_writer import to_parquet
 from ipsdist.model.errors import InputError
+from ipsdist.model.words import install
 from ipsdist.report.figures.study import draw_study
 from ipsdist.report.study_page import study_page
 from ipsdist.runs.api import options_of
@@ -25,6 +26,7 @@ from ipsdist.runtime.executor import Executor
 from ipsdist.runtime.progress import Observer, Progress
 from ipsdist.storage import Place as Directory
 from ipsdist.storage import locked, place, write_whole
+from ipsdist.studies.bundles import particles_first
 from ipsdist.studies.order import Place, places, run_name
 from ipsdist.studies.paths import found
 from ipsdist.studies.series import plot_of
@@ -206,6 +208,7 @@ def _do(planned: list[_Planned], file: StudyFile, out: Directory, executor: Exec
         numbers = [k for k, one in enumerate(planned) if one.place is not None and one.place.wave == wave]
         tasks = [_task(planned, k, file, out) for k in numbers]
         heard = partial(_heard, told, numbers)
+        particles_first(tasks, executor, heard)
         for position, end in executor.run(do_run, tasks, stage="study", observe=heard, tolerate=True):
             one = planned[numbers[position]]
             # A RunError where it ended its worker.
@@ -239,7 +242,7 @@ def _finish(planned: Sequence[_Planned], file: StudyFile, out: Directory) -> Stu
     write_whole(out / "study.csv", to_csv(rows, columns).encode())
     table, notes = to_parquet(rows, columns), []
     if table is None:
-        notes.append('study.csv only: study.parquet needs pip install "ipsdist[tables]"')
+        notes.append(f"study.csv only: study.parquet needs {install('tables')}")
     else:
         write_whole(out / "study.parquet", table)
     summary = summary_of(rows, varied, file.columns)

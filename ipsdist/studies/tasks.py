@@ -17,7 +17,7 @@ from ipsdist.storage import Place, place
 from ipsdist.studies.paths import found
 from ipsdist.studies.table import learnt
 
-__all__ = ["Finished", "RunTask", "do_run"]
+__all__ = ["Finished", "RunTask", "do_run", "part_of_run"]
 
 _STAGES = ("particles", "densities", "equations", "kernel", "report")
 _WAIT_SECONDS = 45
@@ -55,8 +55,7 @@ def do_run(task: RunTask, tick: Callable[[float], None]) -> Finished:
     """Do what the run lacks; return what the table needs of it. ``tick`` hears parts of a run."""
 
     def observe(progress: Progress) -> None:
-        share = progress.done / progress.total if progress.total else 1.0
-        tick((_STAGES.index(progress.stage) + share) / len(_STAGES))
+        tick(part_of_run(progress))
 
     donors = tuple(place(donor) for donor in task.donors)
     options = pipeline.Options(observe=observe, draw=task.draw, donors=donors)
@@ -72,6 +71,12 @@ def do_run(task: RunTask, tick: Callable[[float], None]) -> Finished:
             return Finished(_line(error))
         else:
             return _read(task, place(task.out))
+
+
+def part_of_run(progress: Progress) -> float:
+    """Return what part of a run is done, by what it says of one of its stages."""
+    share = progress.done / progress.total if progress.total else 1.0
+    return (_STAGES.index(progress.stage) + share) / len(_STAGES)
 
 
 def _read(task: RunTask, home: Place) -> Finished:

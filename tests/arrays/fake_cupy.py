@@ -35,6 +35,10 @@ class _Memory:
     def __init__(self, cupy, size):
         self._cupy, self.values = cupy, np.full(size, 0xA5, np.uint8)
 
+    @property
+    def ptr(self):
+        return self.values.ctypes.data
+
     def memset_async(self, value, size):
         self._cupy.log("memset")
         self.values[:size] = value
@@ -156,7 +160,7 @@ class _Device:
 
 
 class _Stream(_Device):
-    pass
+    ptr = 0
 
 
 class _Event:
@@ -217,6 +221,7 @@ def fake_cupy(gpus=1, memory=2**20, error=None, driver=13000):
     runtime = SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError, getDeviceCount=state.count, driverGetVersion=lambda: driver,
         runtimeGetVersion=lambda: 13020, getDeviceProperties=state.properties, memGetInfo=info,
+        deviceGetPCIBusId=lambda number: f"0000:0{number}:00.0",
     )  # fmt: skip
     null = _Stream(state, "null")
     cuda = SimpleNamespace(

@@ -1,18 +1,24 @@
 """All CUDA text compiles for the GPUs that it is meant for, and no kernel spills registers; no GPU is needed."""
 
+import re
 from importlib.resources import files
 
 import numpy as np
 import pytest
 
 from ipsdist.arrays import NoDeviceError
-from ipsdist.arrays.compiling import Resources, compile_text, resources
+from ipsdist.arrays.compiling import OPTIONS, Resources, compile_text, resources
 from ipsdist.model.radial import RadialKernel
 from ipsdist.numerics.device.cuda import text
+from ipsdist.numerics.particles.device_pieces import step_grid
 from ipsdist.numerics.particles.forces.device_direct import pairs_text
+from tests.host_device import HostDevice
 
 ARCHITECTURES = ["sm_80", "sm_90"]
-PARTICLES = {"step", "move", "deposit", "flux", "squares", "extent", "off", "draw_mixture", "draw_uniform"}
+PARTICLES = {
+    "step", "move", "pack", "deposit", "deposit_near", "flux", "flux_near", "squares", "extent", "off", "draw_mixture",
+    "draw_uniform",
+}  # fmt: skip
 MOST_REGISTERS = 128
 """Of a thread: 512 threads then fit a multiprocessor."""
 SINE = RadialKernel.parse("exp(-r)*sin(3*r)+sign(r-1)*log(1+r)+(1+r)**0.3")
@@ -34,14 +40,18 @@ def _compiled(source, architecture):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("real", ["float", "double"])
 @pytest.mark.parametrize("dimension", [1, 2, 3])
-@pytest.mark.parametrize(("nodes", "field"), [(0, 0), (1, 0), (1, 1)])
-def test_particles(architecture, real, dimension, nodes, field):
-    """Every entry is there; none spills; a step fits twice as many threads as a block has."""
-    found = _compiled(text("particles", D=dimension, REAL=real, NODES=nodes, FIELD=field), architecture)
+@pytest.mark.parametrize("nodes", [16, 20_000, 10**6])
+def test_particles(architecture, real, dimension, nodes):
+    """Every entry is there; none spills; the threads that a multiprocessor is given fit its registers."""
+    grid = step_grid(HostDevice(), nodes, dimension, 4 if real == "float" else 8)
+    lies = {"NODES": int(grid.counters), "FIELD": int(grid.field), "PACKED": int(grid.packed)}
+    found = _compiled(text("particles", D=dimension, REAL=real, **lies), architecture)
     assert set(found) == PARTICLES
     assert not {name: r for name, r in found.items() if r.spills}
-    assert found["step"].registers <= MOST_REGISTERS
+    registers = found["step"].registers + -found["step"].registers % 8
+    assert registers * grid.threads * grid.resident <= 65536
     assert found["step"].stack == 0
+    assert max(found[name].registers for name in ("deposit_near", "flux_near")) <= 64
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -52,6 +62,19 @@ def test_leap(architecture, real):
     assert set(found) == {"leap"}
     assert (found["leap"].spills, found["leap"].stack) == (0, 0)
     assert found["leap"].registers <= MOST_REGISTERS
+
+
+@pytest.mark.parametrize("real", ["float", "double"])
+def test_leap_knows_what_memory_it_reads(real):
+    """Positions, whose addresses lie in memory, are read and written as global ones, several numbers at a time."""
+    nvrtc = pytest.importorskip("cupy").cuda.nvrtc
+    program = nvrtc.createProgram(text("leap", D=1, REAL=real), "text.cu", (), ())
+    nvrtc.compileProgram(program, ("--gpu-architecture=compute_90", *OPTIONS))
+    code = nvrtc.getPTX(program)
+    found = set(re.findall(r"\b(?:ld|st)\.[\w.]+", code if isinstance(code, str) else code.decode()))
+    vector = "v4.f32" if real == "float" else "v2.f64"
+    assert {f"ld.global.{vector}", f"st.global.{vector}"} <= found
+    assert not [name for name in found if not re.match(r"(ld|st)\.(global|shared|param)\.", name)]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -88,6 +88,16 @@ def test_copies_refuse_what_does_not_fit(device):
         device.array([1.0, 2.0])
 
 
+def test_addresses(device):
+    """Of an array, of rows of it, and none of what is not its own."""
+    there = device.zeros((6, 2), np.float32)
+    assert device.address(there) == there.data.ptr > 0
+    if device.name != "GPU 0":  # the stand-in has no rows
+        assert device.address(there[2:]) == device.address(there) + 16
+    with pytest.raises(TypeError, match="an array of this device is needed; got ndarray"):
+        device.address(np.zeros(3))
+
+
 def test_kernels_on_a_gpu(device):
     """A kernel, rows of an array as its argument, and more shared memory than a kernel has unasked."""
     if device.name == "GPU 0":
@@ -293,7 +303,7 @@ def test_the_stand_in_has_the_names_of_cupy():
     compare(fake, real, "cupy")
     members = {
         real.cuda.MemoryPool: ("malloc", "free_bytes", "free_all_blocks"),
-        real.cuda.MemoryPointer: ("memset_async", "copy_from_device_async"),
+        real.cuda.MemoryPointer: ("memset_async", "copy_from_device_async", "ptr"),
         real.cuda.Event: ("record", "synchronize"), real.cuda.Device: ("attributes", "synchronize", "__enter__"),
         real.cuda.Stream: ("synchronize", "__enter__"), real.ndarray: ("get", "set", "data", "nbytes"),
         real.RawModule: ("get_function",), real.RawKernel: ("max_dynamic_shared_size_bytes", "__call__"),

@@ -45,7 +45,8 @@ def outcome(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_a_run_ends_with_a_table_of_what_was_learnt(
     outcome: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Formula, sigma^2, runner-up and the path of the report, in two columns; remarks as they are."""
+    """Formula, sigma^2, runner-up and the path of the report, in two columns; doubts as they are; quiet or not."""
+    outcome["outcome"] = Outcome(Path("runs/a"), {"terms": []}, None, ("particles",))
     assert main(["run", "cubic", "--quiet"]) == 0
     assert capsys.readouterr() == (
         "phi(r) =   3.003(12) r**2\n"
@@ -61,7 +62,7 @@ def test_a_run_ends_with_a_table_of_what_was_learnt(
 def test_what_was_already_done_is_said(outcome: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     """Stages that the directory had."""
     outcome["outcome"] = Outcome(Path("runs/a"), {"terms": []}, None, ("particles", "densities"))
-    assert main(["run", "cubic", "--quiet"]) == 0
+    assert main(["run", "cubic"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "kept       particles, densities (done before)"
 
 
@@ -97,7 +98,8 @@ def test_a_verb_does_its_stage_again(
 ) -> None:
     """With the changed keys; it says what is done and what comes next."""
     outcome["outcome"] = Outcome(Path("runs/a"), None, None, ())
-    assert main([verb, "runs/a", "--quiet", "--set", "fit.alpha=0.1", "--set", "run.seed=2"]) == 0
+    words = [verb, "runs/a", "--set", "fit.alpha=0.1", "--set", "run.seed=2"]
+    assert main(words) == 0
     assert (outcome["stage"], outcome["out"], list(outcome["sets"])) == (
         stage,
         "runs/a",
@@ -106,13 +108,20 @@ def test_a_verb_does_its_stage_again(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == [stage, "done", "in", "runs/a"]
     assert lines[1].split() == ["next", "ipsdist", "report", "runs/a"]
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr() == (f"{stage}  done in runs/a\n", "")
 
 
 def test_info_is_a_table_or_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nested tables by dotted keys."""
+    """A line a stage, with how far it is and what it holds; nothing of what is not known; what comes next."""
     found = {
         "case": "cubic",
-        "stages": {"particles": "done", "kernel": None},
+        "stages": {"particles": "begun", "kernel": "missing"},
+        "progress": {
+            "particles": {"tasks_done": 0, "tasks": 1, "reached": "at step 300 of 1000", "bytes": 1234},
+            "kernel": {"tasks_done": 0, "tasks": 0, "reached": "", "bytes": 0},
+        },
+        "device": None,
         "bytes": np.int64(12),
         "answer": ["a", "b"],
     }
@@ -120,11 +129,12 @@ def test_info_is_a_table_or_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert main(["info", "runs/a"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "case              cubic",
-        "stages.particles  done",
-        "stages.kernel     null",
+        "stages.particles  begun, at step 300 of 1000, 1.23 kB",
+        "stages.kernel     missing",
         "bytes             12",
         "answer            a",
         "                  b",
+        "next              ipsdist report runs/a (does what is missing)",
     ]
     assert main(["info", "runs/a", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {**found, "bytes": 12}

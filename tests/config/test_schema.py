@@ -49,8 +49,8 @@ RULES = [
         "`system.particles` must be a whole number from 2 to 2**31 - 1; got 0; for example particles = 20000",
     ),
     (
-        "system.particles=1e4",
-        "`system.particles` must be a whole number from 2 to 2**31 - 1; got 10000.0; for example particles = 20000",
+        "system.particles=10000.5",
+        "`system.particles` must be a whole number from 2 to 2**31 - 1; got 10000.5; for example particles = 20000",
     ),
     ("system.dimension=4", "`system.dimension` must be 1, 2 or 3; got 4; the default is 1"),
     ("fit.alpha=2", "`fit.alpha` must be a number between 0 and 1; got 2; the default is 0.3"),

@@ -146,4 +146,4 @@ def test_a_library_that_is_missing_is_named(
     source.write_text(GOOD)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert "needs pyarrow to be read" in (line := refused(source, tmp_path, capsys))
-    assert 'pip install "ipsdist[tables]"' in line
+    assert 'pip install ".[tables]" in a clone of ipsdist' in line

@@ -54,7 +54,7 @@ def test_a_device_changes_no_bit(dimension, precision, card, tmp_path):
     assert (expected.result["device"], found.result["device"]) == ("cpu", device.name)
 
 
-@pytest.mark.parametrize(("labelled", "memory"), [("true", 26_000_000), ("false", 21_000_000)])
+@pytest.mark.parametrize(("labelled", "memory"), [("true", 33_000_000), ("false", 26_000_000)])
 def test_particles_that_pass_through_the_card_change_no_bit(labelled, memory, card, tmp_path):
     """A card that holds a part of them only."""
     many = ["system.particles=200000", "time.horizon=0.008", f"data.labelled={labelled}", "run.chunk=4096"]

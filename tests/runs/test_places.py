@@ -125,7 +125,7 @@ def test_the_commands_of_a_directory_take_a_url(
     out = f"{bucket}/a"
     ips.run(source, out, sets=SETS, draw=False)
     ips.run(source, f"{bucket}/b", sets=[*SETS, "run.seed=4"], draw=False)
-    assert main(["fit", out, "--set", "fit.criterion=bic", "--quiet"]) == 0
+    assert main(["fit", out, "--set", "fit.criterion=bic"]) == 0
     assert f"ipsdist report {out}" in capsys.readouterr().out
     assert info(out)["answer"] == [f"result.json is of an earlier fit; next: ipsdist report {out}"]
     assert main(["report", out, "--quiet"]) == 0

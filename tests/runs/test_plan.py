@@ -22,8 +22,10 @@ from ipsdist.model.words import size
 from ipsdist.runs.inputs import read_inputs
 from ipsdist.runs.plan import duration, planned
 from ipsdist.runs.plan_sizes import driver_bytes, step_traffic
+from ipsdist.runs.refusals import refuse_memory
 from ipsdist.runs.setup import prepare
 from ipsdist.runtime.epochs import Capacity
+from ipsdist.stages.gang_size import PROCESS_BYTES, USABLE
 from tests.runs.samples import write
 
 GB = 1_000_000_000
@@ -108,6 +110,36 @@ def test_only_what_is_lacking_is_planned():
     plan = planned(config, setup, Capacity(1, None), ("equations", "kernel"), report=False)
     assert [row.stage for row in plan.rows] == ["equations", "kernel"]
     assert plan.seconds < runs.plan(config).seconds - 3
+
+
+@pytest.mark.parametrize("particles", [20_000, 10**9])
+def test_memory_is_one_figure(particles, tmp_path):
+    """The table says how it comes from the largest task or the driver; line, table and refusal have the same."""
+    config, setup = made(f"system.particles={particles}")
+    alone = planned(config, setup, Capacity(1, None))
+    figure = re.search(r"^memory ([\d.]+ [MG]B) \((.*) for .*, 250 MB for the program", alone.text(), re.MULTILINE)
+    assert f"; memory {figure[1]}; " in alone.line()
+    kernel, task = alone.driver_bytes, max(row.bytes_per_task for row in alone.rows[:3])
+    large = particles == 10**9
+    assert figure[2] == size(task if large else kernel)
+    assert figure[1] == size((task + PROCESS_BYTES) / USABLE if large else kernel + PROCESS_BYTES)
+    if large:
+        with pytest.raises(
+            InputError, match=rf"got {figure[1]} for a task of the particles \({size(task)}, the program"
+        ):
+            refuse_memory(alone, config, setup, GB, local=True)
+
+
+def test_chunks_that_are_too_small_are_doubted(capsys):
+    """One line with how much longer a step takes; the seconds of the plan have it; nothing where it does not matter."""
+    usual, four = (runs.plan(resolve("cubic", [f"run.chunk={c}"])) for c in ('"auto"', 1))
+    assert four.rows[0].cpu_seconds > 50 * usual.rows[0].cpu_seconds
+    assert main(["plan", "cubic", "--set", "run.chunk=1"]) == 0
+    (line,) = [row for row in capsys.readouterr().out.splitlines() if row.startswith("doubt")]
+    assert 50 < float(re.search(r"run\.chunk = 1 makes a step about (\d+) times as long", line)[1]) < 1000
+    for chunk in (4096, 10**6, '"auto"'):
+        assert main(["plan", "cubic", "--set", f"run.chunk={chunk}"]) == 0
+        assert "doubt" not in capsys.readouterr().out
 
 
 def test_numbers_are_for_people():

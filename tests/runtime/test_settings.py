@@ -20,6 +20,7 @@ def test_every_default_obeys_its_rule() -> None:
     check_settings()
     assert setting("gang.size") is None
     assert (setting("gang.epoch"), setting("gang.timeout"), setting("gang.attempts")) == (5.0, 30.0, 5)
+    assert setting("gang.nccl") is None
     assert (setting("connect-timeout"), setting("workerless-timeout")) == (10.0, 60.0)
     assert (setting("resources"), setting("priority"), setting("local.memory")) == ({}, 0, None)
 
@@ -33,15 +34,16 @@ def test_values_come_from_the_environment_and_from_yaml(tmp_path: Path) -> None:
         "DASK_IPSDIST__GANG__SIZE": "2",
         "DASK_IPSDIST__RESOURCES": '{"GPU": 1}',
         "DASK_IPSDIST__CONNECT_TIMEOUT": "3s",
+        "DASK_IPSDIST__GANG__NCCL": "false",
         "DASK_IPSDIST__CLUSTER__SLURM__JOB_NAME": "mine",
     }
     say = (
         "from ipsdist.runtime.settings import *; check_settings();"
-        "print(setting('gang.size'), setting('gang.epoch'), setting('local.memory'), setting('resources'),"
-        " setting('connect-timeout'), cluster_arguments('slurm'))"
+        "print(setting('gang.size'), setting('gang.nccl'), setting('gang.epoch'), setting('local.memory'),"
+        " setting('resources'), setting('connect-timeout'), cluster_arguments('slurm'))"
     )
     done = subprocess.run([sys.executable, "-c", say], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split(" ", 3) == ["2", "2.0", "2000000000", "{'GPU': 1.0} 3.0 {'job_name': 'mine'}\n"]
+    assert done.stdout.split(" ", 4) == ["2", "False", "2.0", "2000000000", "{'GPU': 1.0} 3.0 {'job_name': 'mine'}\n"]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,12 @@ def test_values_come_from_the_environment_and_from_yaml(tmp_path: Path) -> None:
         ("gang.epoch", "5 apples", None),
         ("gang.timeout", "nan", None),
         ("gang.attempts", [], None),
+        (
+            "gang.nccl",
+            "never",
+            "`ipsdist.gang.nccl` must be \"auto\", true or false; got 'never'; the default is auto",
+        ),
+        ("gang.nccl", 1, None),
         ("connect-timeout", {"a": 1}, None),
         ("resources", 5, "`ipsdist.resources` must be a table of amounts above 0; got 5; the default is nothing"),
         ("resources", {"GPU": -1}, None),

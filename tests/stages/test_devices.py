@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from ipsdist.config import resolve
 from ipsdist.model.deposits import MOVE_ONE
 from ipsdist.model.errors import RunError
 from ipsdist.model.mesh import Mesh
+from ipsdist.numerics.particles import device_check
 from ipsdist.numerics.particles.cloud import Motion, Noise
 from ipsdist.numerics.particles.device_cloud import DeviceCloud
 from ipsdist.runs.inputs import read_inputs
@@ -36,8 +38,9 @@ CARD = SimpleNamespace(name="NVIDIA H200", free_bytes=lambda: 139 * GB)
 
 
 @pytest.fixture(autouse=True)
-def forgotten():
-    """What was found stays with its test."""
+def forgotten(monkeypatch):
+    """What was found stays with its test. Cards that are but names have nothing to show (see test_proving.py)."""
+    monkeypatch.setattr(device_check, "check", lambda device, dimension, dtype: None)
     devices._first.cache_clear()
     yield
     devices._first.cache_clear()
@@ -110,6 +113,15 @@ def test_what_a_worker_answers(none, monkeypatch):
     assert devices.card_here() == "no GPU was found"
     monkeypatch.setattr(devices, "find_device", lambda: CARD)
     assert devices.card_here() == Card("NVIDIA H200", 139 * GB)
+
+
+def test_leaps_of_all_threads_meet():
+    """One place a device, whoever asks; another device has another."""
+    device, other = HostDevice(), HostDevice()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: devices.leaps_of(device), range(50)))
+    assert len({id(leaps) for leaps in found}) == 1
+    assert devices.leaps_of(other) is not found[0]
 
 
 # How they lie there

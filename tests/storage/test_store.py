@@ -287,9 +287,7 @@ def test_a_newer_format_is_refused_naming_both(store: Store) -> None:
     """Version there, version here and the fix."""
     zarr.open_group(str(store.path)).attrs["ipsdist_format"] = FORMAT + 1
     rule = f"`DIR` must hold a store of format {FORMAT} or older; got format {FORMAT + 1} in .*store.zarr, "
-    with pytest.raises(
-        InputError, match=rule + "written by a newer ipsdist; upgrade with `pip install --upgrade ipsdist`"
-    ):
+    with pytest.raises(InputError, match=rule + "written by a newer ipsdist; use that ipsdist or a newer one"):
         Store.open(store.path)
 
 

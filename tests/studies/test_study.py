@@ -238,7 +238,7 @@ def test_without_pyarrow_there_is_csv_and_a_line_that_says_so(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     source = write(tmp_path, FAILING.replace('[1, 500, "x"]', "[1]"))
     assert main(["study", str(source), "--out", str(tmp_path / "out"), "--seeds", "1", "--quiet"]) == 0
-    assert 'study.csv only: study.parquet needs pip install "ipsdist[tables]"' in capsys.readouterr().out
+    assert 'study.csv only: study.parquet needs pip install ".[tables]" in a clone' in capsys.readouterr().out
     assert (tmp_path / "out" / "study.csv").exists()
     assert not (tmp_path / "out" / "study.parquet").exists()
 

@@ -209,17 +209,20 @@ def controlled_action_equations(
     diffusion: float,
     particles: int,
     quadrature: str = "simpson",
+    bias: Array | float = 0.0,
 ) -> NormalEquations:
     """Return the equations of the action form with `controlled_integrals`, one panel; compare `action_equations`.
 
     ``pairings`` are those of one replica at ``times`` (S,), ``coefficients`` (len(basis),) those of the model's kernel;
-    a column beyond ``basis`` is a known potential, folded in. What the gaps between the snapshots leave open even with
-    the right model counts as noise (`with_gap_noise`), so that the errors hold and no term is added for its sake.
+    a column beyond ``basis`` is a known potential, folded in. ``bias`` (len(basis),) is taken from the moment. What the
+    gaps between the snapshots leave open even with the right model counts as noise (`with_gap_noise`), so that the
+    errors hold and no term is added for its sake.
     """
     gram, laplacian = controlled_integrals(pairings, times, model, quadrature)
     energy = pairings.energy[-1:] - pairings.energy[:1]
     moment = 0.5 * diffusion * laplacian.sum(axis=0, keepdims=True) - energy
     equations = fold_known("action", basis, gram.sum(axis=0, keepdims=True), moment, particles)
+    equations = replace(equations, moment=equations.moment - bias)
     z = np.ones(gram.shape[1])
     z[: len(basis)] = coefficients
     noise = gap_noise(remainder(pairings, times, model), times, z, diffusion)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from ipsdist.arrays import Ring
 from ipsdist.model.mesh import Mesh
 
 __all__ = ["Cloud", "Motion", "Noise"]
@@ -57,13 +58,16 @@ class Cloud(Protocol):
         """What the positions are kept in."""
         ...
 
-    def step(self, mesh: Mesh, drift: Any, motion: Motion, noise: Noise, count: Integers) -> int:
+    def step(
+        self, mesh: Mesh, drift: Any, motion: Motion, noise: Noise, count: Integers, ring: Ring | None = None
+    ) -> int:
         """Move all by the drift at the nodes, interpolated, and add their new weights to ``count``.
 
         The drift is (d, nodes...) on the host, or (d, nodes) where the cloud lies, in the type of the positions.
 
         Returns how many left the mesh; if any did, the count is incomplete. Returns -1 where old positions were off the
-        mesh; the positions mean nothing then.
+        mesh; the positions mean nothing then. With a ``ring``, which only a device takes part in, the weights and the
+        answer are those of all its ranks, each of which must step at the same time. Raises what the ring raises.
         """
         ...
 

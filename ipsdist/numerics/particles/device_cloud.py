@@ -9,13 +9,14 @@ from typing import Any, Self, cast
 import numpy as np
 import numpy.typing as npt
 
-from ipsdist.arrays import Device, DeviceArray
+from ipsdist.arrays import Device, DeviceArray, Ring
 from ipsdist.model.deposits import neighbour_offsets
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.system import InitialLaw, Mixture, Uniform
 from ipsdist.numerics.densities.deposit import refuse_lost
 from ipsdist.numerics.particles.cloud import Motion, Noise
 from ipsdist.numerics.particles.device_pieces import Launcher, mesh_arguments, noise_arguments, piece_rows
+from ipsdist.numerics.particles.device_sums import NodeSums
 from ipsdist.numerics.particles.initial import sample
 from ipsdist.numerics.particles.noise import LANES
 
@@ -122,15 +123,18 @@ class DeviceCloud:
             raise ValueError("the positions of a streamed cloud are not on the device")
         return self._kept
 
-    def step(self, mesh: Mesh, drift: Array | DeviceArray, motion: Motion, noise: Noise, count: Integers) -> int:
+    def step(
+        self, mesh: Mesh, drift: Array | DeviceArray, motion: Motion, noise: Noise, count: Integers,
+        ring: Ring | None = None,
+    ) -> int:  # fmt: skip
         """Move all by the drift at the nodes, add their new weights to ``count``; see `cloud.Cloud`."""
         launcher, d = self.launcher, self.shape[1]
-        if not self.shape[0]:
+        if not self.shape[0] and ring is None:
             return 0
         nodes = launcher.begin(mesh, drift)
         for start, x in self._pieces(store=True):
             launcher.step(nodes, x, motion, noise, start * d)
-        left, before = launcher.end(nodes, count)
+        left, before = launcher.end(nodes, count, ring)
         return -1 if before else left
 
     def move(self, drift: Array | DeviceArray, motion: Motion, noise: Noise) -> None:
@@ -171,9 +175,9 @@ class DeviceCloud:
         device, place, nodes = self.launcher.device, mesh_arguments(mesh), math.prod(mesh.shape)
         sums = device.zeros((nodes + 1,), np.uint64)
         products = device.zeros((len(neighbour_offsets(mesh.dimension)), nodes), np.int64)
+        lines = NodeSums(self.launcher, "deposit", nodes, 1 + products.shape[0], 1)
         for _, x in self._pieces():
-            size = x.shape[0]
-            self.launcher.launch("deposit", size, (x, np.uint64(size), *place, sums[:nodes], products, sums[nodes:]))
+            lines.add((x, np.uint64(x.shape[0]), *place), (sums[:nodes], products, sums[nodes:]))
         count = device.to_host(sums)
         refuse_lost(int(count[-1]), self.shape[0])
         return count[:-1].view(np.int64).reshape(mesh.shape), device.to_host(products).reshape(-1, *mesh.shape)
@@ -183,10 +187,10 @@ class DeviceCloud:
         device, place, nodes = self.launcher.device, mesh_arguments(mesh), math.prod(mesh.shape)
         flux = device.zeros((mesh.dimension, nodes), np.int64)
         squares, ends = device.zeros((2,), np.int64), device.zeros((2,), np.uint64)
+        sums = NodeSums(self.launcher, "flux", nodes, mesh.dimension, 2)
         for x, y in self._pairs(after):
-            size = x.shape[0]
-            arguments = (x, y, np.uint64(size), *place, np.float64(unit), flux, squares, ends[:1], ends[1:])
-            self.launcher.launch("flux", size, arguments)
+            given = (x, y, np.uint64(x.shape[0]), *place, np.float64(unit))
+            sums.add(given, (flux, squares, ends[:1], ends[1:]))
         reach, lost = device.to_host(ends)
         refuse_lost(int(lost), self.shape[0])
         flat = device.to_host(flux)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipsdist.arrays import Device, DeviceArray, DeviceMemoryError, Kernel
+from ipsdist.arrays import Device, DeviceArray, DeviceMemoryError, Kernel, Ring
 from ipsdist.model.errors import RunError
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.system import Mixture, Uniform
@@ -26,9 +26,12 @@ from ipsdist.numerics.particles.noise import (
 )
 
 __all__ = [
+    "GROUP",
+    "PITCH",
     "STATIC_BYTES",
     "Launcher",
     "StepGrid",
+    "crew",
     "mesh_arguments",
     "noise_arguments",
     "piece_rows",
@@ -39,7 +42,10 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-_NAMES = ("move", "deposit", "flux", "squares", "extent", "off", "draw_mixture", "draw_uniform")
+_NAMES = (
+    *("move", "pack", "deposit", "deposit_near", "flux", "flux_near", "squares", "extent", "off"),
+    *("draw_mixture", "draw_uniform"),
+)
 _FARTHEST = 2**50
 _THREADS = 256
 """Of a block, where nothing asks for more."""
@@ -47,8 +53,13 @@ _STEPPING = 1024
 """Threads of a multiprocessor that step: each takes up to 64 of its 65536 registers, and its normals hide latency."""
 _OTHERS = 2048
 """Threads of a multiprocessor that do something else."""
-_GROUP = {1: 4, 2: 2, 3: 1}
-"""Particles that a thread steps together, by dimension."""
+GROUP = {1: 4, 2: 2, 3: 1}
+"""Particles that a thread takes together, by dimension."""
+PITCH = {2: 2, 3: 4}
+"""Numbers of a node, by dimension, of a drift that lies node by node in global memory."""
+_WIDE = {True: (512, 1), False: (256, 3)}
+"""Threads and blocks of a multiprocessor where a step in space reads such a drift, by whether it has counters: it waits
+with eight loads of 16 bytes under way, which take more than 64 registers."""
 _RESERVED = 1024
 """Bytes of shared memory that the system takes of every block."""
 STATIC_BYTES = NORMAL_TABLE.nbytes + 128
@@ -63,6 +74,8 @@ class StepGrid:
     """The counters of the nodes lie in shared memory."""
     field: bool
     """The drift lies there too."""
+    packed: bool
+    """It lies in global memory, node by node."""
     threads: int
     resident: int
     """Blocks that a multiprocessor holds at a time; there are no more of them."""
@@ -79,13 +92,22 @@ def step_grid(device: Device, nodes: int, dimension: int, itemsize: int) -> Step
     room = device.shared_bytes - STATIC_BYTES
     counters = 4 * nodes
     both = counters + dimension * nodes * itemsize
-    if counters > room:
-        return StepGrid(False, False, _THREADS, _STEPPING // _THREADS, 0)
-    shared = both if both <= room else counters
+    shared = 0 if counters > room else both if both <= room else counters
+    if dimension == 3 and shared != both:
+        return StepGrid(shared > 0, False, True, *_WIDE[shared > 0], shared)
+    # In the plane, doubles with counters beside them would not fit the registers of 1024 threads.
+    packed = dimension == 2 and shared != both and not (shared and itemsize == 8)
+    return StepGrid(shared > 0, shared == both, packed, *crew(device, shared), shared)
+
+
+def crew(device: Device, shared: int) -> tuple[int, int]:
+    """Return threads and blocks of a multiprocessor for kernels whose blocks ask for so much shared memory."""
+    if not shared:
+        return _THREADS, _STEPPING // _THREADS
     held = (device.shared_bytes + _RESERVED) // (shared + STATIC_BYTES + _RESERVED)
     # A block that has much of the shared memory to itself must bring the threads of several.
     threads = next(threads for threads in (_THREADS, 512, _STEPPING) if held * threads >= _STEPPING)
-    return StepGrid(True, shared == both, threads, _STEPPING // threads, shared)
+    return threads, _STEPPING // threads
 
 
 def real(dtype: npt.DTypeLike) -> str:
@@ -134,7 +156,8 @@ class _Nodes:
     def __init__(self, device: Device, dimension: int, nodes: int, dtype: npt.DTypeLike) -> None:
         self.size = nodes
         self.grid = step_grid(device, nodes, dimension, np.dtype(dtype).itemsize)
-        self.drift = device.empty((dimension, nodes), dtype)
+        self.given = device.empty((dimension, nodes), dtype)
+        self.packed = device.empty((nodes, PITCH[dimension]), dtype) if self.grid.packed else None
         self.zeros = device.zeros((nodes + 2,), np.uint64)
         # Those who left, and those who were off before, lie behind the counts: one download a step.
         self.all = device.empty((nodes + 2,), np.uint64)
@@ -158,10 +181,18 @@ class Launcher:
         self._mesh: Mesh | None = None
         self._nodes: _Nodes | None = None
 
-    def launch(self, name: str, particles: int, arguments: Sequence[Any]) -> None:
-        """Launch a kernel that takes particle after particle."""
-        blocks = min(-(-particles // _THREADS), self.device.processors * (_OTHERS // _THREADS))
-        self._functions[name](max(1, blocks), _THREADS, arguments)
+    def launch(
+        self,
+        name: str,
+        items: int,
+        arguments: Sequence[Any],
+        threads: int = _THREADS,
+        resident: int = _OTHERS // _THREADS,
+        shared: int = 0,
+    ) -> None:
+        """Launch a kernel whose threads take item after item, as `LineGrid` or a usual grid says."""
+        blocks = min(-(-items // threads), self.device.processors * resident)
+        self._functions[name](max(1, blocks), threads, arguments, shared)
 
     def law(self, law: Mixture | Uniform, seed: int, replica: int) -> tuple[str, tuple[Any, ...]]:
         """Return the kernel that draws from a law, and its arguments behind the first particle."""
@@ -199,9 +230,11 @@ class Launcher:
         assert nodes is not None
         if isinstance(drift, np.ndarray):
             given = np.ascontiguousarray(drift, dtype=self.dtype)
-            self.device.array(given.reshape(self.dimension, nodes.size), out=nodes.drift)
-        else:
-            self.device.copy(drift, out=nodes.drift)
+            drift = self.device.array(given.reshape(self.dimension, nodes.size), out=nodes.given)
+        elif nodes.packed is None:
+            drift = self.device.copy(drift, out=nodes.given)
+        if nodes.packed is not None:
+            self.launch("pack", nodes.size, (drift, np.uint64(nodes.size), nodes.packed))
         self.device.copy(nodes.zeros, out=nodes.all)
         return nodes
 
@@ -210,13 +243,24 @@ class Launcher:
         n, grid = x.shape[0], nodes.grid
         moved = np.float64(motion.dt), np.float64(motion.scale)
         noises = noise_arguments(motion, noise, self.table, word)
-        arguments = (x, np.uint64(n), nodes.drift, *self._place, *moved, *noises, nodes.count, nodes.lost)
-        groups = -(-n // _GROUP[self.dimension])
+        drift = nodes.given if nodes.packed is None else nodes.packed
+        arguments = (x, np.uint64(n), drift, *self._place, *moved, *noises, nodes.count, nodes.lost)
+        groups = -(-n // GROUP[self.dimension])
         self._step(grid.blocks(groups, self.device.processors), grid.threads, arguments, grid.shared)
 
-    def end(self, nodes: _Nodes, count: Integers) -> tuple[int, int]:
-        """Add what the steps since `begin` counted (nodes...); return how many left, and how many were off before."""
-        seen = self.device.to_host(nodes.all, out=nodes.host)
+    def end(self, nodes: _Nodes, count: Integers, ring: Ring | None = None) -> tuple[int, int]:
+        """Add what the steps since `begin` counted (nodes...); return how many left, and how many were off before.
+
+        With a ring all three are those of all its ranks.
+        """
+        if ring is None:
+            seen = self.device.to_host(nodes.all, out=nodes.host)
+        else:
+            ring.add(nodes.all)
+            try:
+                seen = self.device.to_host(nodes.all, out=nodes.host)
+            finally:
+                ring.check()  # says first why nothing came, or nothing that means anything
         count += seen[:-2].view(np.int64).reshape(count.shape)
         return int(seen[-2]), int(seen[-1])
 
@@ -225,7 +269,9 @@ class Launcher:
         if self._nodes is None or self._nodes.size != size:
             self._nodes = None  # its memory first: the new arrays may need it
             nodes = _Nodes(self.device, self.dimension, size, self.dtype)
-            defines = {**self._defines, "NODES": int(nodes.grid.counters), "FIELD": int(nodes.grid.field)}
+            grid = nodes.grid
+            lies = {"NODES": int(grid.counters), "FIELD": int(grid.field), "PACKED": int(grid.packed)}
+            defines = {**self._defines, **lies, "STEP_ALONE": 1}
             self._step: Kernel = self.device.program(text("particles", **defines), ("step",))["step"]
             self._nodes = nodes
         self._mesh, self._place = mesh, mesh_arguments(mesh)

@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from ipsdist.arrays import Ring
 from ipsdist.model.mesh import Mesh
 from ipsdist.numerics.densities.deposit import moves_of, squares_of, weights_of
 from ipsdist.numerics.particles.cloud import Motion, Noise
@@ -46,10 +47,14 @@ class HostCloud:
         """What the positions are kept in."""
         return self.positions.dtype
 
-    def step(self, mesh: Mesh, drift: Array, motion: Motion, noise: Noise, count: Integers) -> int:
+    def step(
+        self, mesh: Mesh, drift: Array, motion: Motion, noise: Noise, count: Integers, ring: Ring | None = None
+    ) -> int:
         """Move all by the drift at the nodes, add their new weights to ``count``; see `cloud.Cloud`."""
         from ipsdist.numerics.device.step import step
 
+        if ring is not None:
+            raise ValueError("particles on the host take no part in a ring")
         flat, words = self.positions.reshape(-1), self._words
         lower, inverse, lost = np.array(mesh.lower), 1.0 / mesh.spacing, 0
         for q in range(0, flat.size, words):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast
 import numpy as np
 import numpy.typing as npt
 
-from ipsdist.arrays import DeviceArray
+from ipsdist.arrays import Device, DeviceArray, Ring
 from ipsdist.model.errors import InputError, RunError
 from ipsdist.model.mesh import Mesh
 from ipsdist.model.system import System
@@ -27,6 +27,7 @@ from ipsdist.numerics.particles.noise import LANES, STEPPING, seed_words, stream
 
 if TYPE_CHECKING:
     from ipsdist.numerics.particles.device_cloud import DeviceCloud
+    from ipsdist.numerics.particles.device_leap import Leaps
     from ipsdist.numerics.particles.forces.device_direct import DeviceDirect
 
 __all__ = ["State", "Stepper"]
@@ -53,6 +54,8 @@ class State:
     """The same on every member."""
     count: Integers
     """(nodes...) weights of all particles of the replica, in units of 1 / COUNT_ONE."""
+    ring: Ring | None = None
+    """What adds the counts of all members where they lie; None: they come to the host and are added there."""
 
     @property
     def positions(self) -> Positions:
@@ -67,7 +70,8 @@ class Stepper:
     changes no bit. ``part`` are the first particle (a multiple of 4) and the one after the last of this member, all by
     default; what needs ``together`` is called by all members alike. Every replica has its own stepper.
     ``force_on_device``: a device that holds the particles finds the force too, on the mesh or by the direct sum of a
-    system without a potential, and rounds differently.
+    system without a potential, and rounds differently. ``leaps``: where its leaps meet those of other steppers on the
+    device; its own by default.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Stepper:
         chunk: int | None = None,
         part: tuple[int, int] | None = None,
         force_on_device: bool = False,
+        leaps: Leaps | None = None,
     ) -> None:
         if chunk is not None and (chunk < LANES or chunk % LANES):
             raise InputError("run.chunk", f"must be a positive multiple of {LANES}", chunk, "use 1048576")
@@ -96,7 +101,7 @@ class Stepper:
         self._scale = math.sqrt(system.diffusion * step)
         low, high = seed_words(seed)
         self._noise = Noise(self._first * system.dimension, stream_of(replica, STEPPING), int(low), int(high))
-        self._force_on_device = force_on_device
+        self._force_on_device, self._leaps = force_on_device, leaps
         self._sums: DeviceDirect | None = None
         self._mesh_force: MeshForce | None = None
         self._force: Callable[[Array], Array] | None = None
@@ -128,7 +133,8 @@ class Stepper:
         if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
             raise InputError("initial", "must be finite", f"{_sum(cloud.broken(), together)} particles that are not")
         mesh = mesh or Mesh.around(lowest, highest, self._spacing)
-        state = State(step, cloud, mesh, np.empty(0, dtype=np.int64))
+        ring = None if self._mesh_force is None else together.ring(_device_of(cloud))
+        state = State(step, cloud, mesh, np.empty(0, dtype=np.int64), ring)
         _deposit(state, together)
         return state
 
@@ -152,9 +158,10 @@ class Stepper:
             # One exchange a step: the number of those who left the mesh travels behind the counts.
             shared = np.zeros(state.count.size + 1, dtype=np.int64)
             count = shared[:-1].reshape(state.count.shape)
-            lost = state.cloud.step(state.mesh, drift, self._motion(state), self._noise, count)
+            lost = state.cloud.step(state.mesh, drift, self._motion(state), self._noise, count, state.ring)
             shared[-1] = lost if lost >= 0 else _OFF_BEFORE
-            shared = together.add(shared)
+            if state.ring is None:
+                shared = together.add(shared)
             left = int(shared[-1])
             if left >= _OFF_BEFORE:
                 raise ValueError("`state.positions` must lie on `state.mesh`; make states with Stepper.start")
@@ -180,18 +187,22 @@ class Stepper:
         if isinstance(cloud, HostCloud) or together.size > 1 or cloud.shape != (self._system.particles, 1):
             return False
         from ipsdist.numerics.particles.device_cloud import DeviceCloud
-        from ipsdist.numerics.particles.device_leap import can_leap, leap
+        from ipsdist.numerics.particles.device_leap import Leap, Leaps, can_leap
 
         lags = self._mesh_force.lag_table(mesh)
         if lags is None or not isinstance(cloud, DeviceCloud) or not cloud.resident:
             return False
         if not can_leap(cloud.launcher.device, mesh.shape[0], cloud.shape[0], cloud.dtype):
             return False
-        counts = state.count[None].copy()
-        done, lost = leap([cloud], mesh, lags, self._motion(state), [self._noise], steps, counts)
-        state.step += int(done[0])
-        state.count = counts[0]
-        if lost[0]:
+        if self._leaps is None:
+            self._leaps = Leaps(cloud.device)
+        counts = state.count.copy()
+        done, lost = self._leaps.leap(Leap(cloud, mesh, lags, self._motion(state), self._noise, steps, counts))
+        if not done and steps:
+            raise RunError(f"{cloud.device.name} did no step of {steps}: it cannot be trusted to step the particles")
+        state.step += done
+        state.count = counts
+        if lost:
             self._follow(state, together)
             _deposit(state, together)
         return True
@@ -241,6 +252,11 @@ class Stepper:
         remedy = f"use a smaller time.step (now {self._step:g}) or a larger system.cutoff"
         affected = f"{particles} of {self._system.particles} particles {what}"
         return RunError(f"the particles blew up at step {state.step}: {affected}; {remedy}")
+
+
+def _device_of(cloud: Cloud) -> Device | None:
+    """Return the device that holds the cloud, or that it passes through; None for the host."""
+    return None if isinstance(cloud, HostCloud) else cast("DeviceCloud", cloud).device
 
 
 def _on_device(cloud: Cloud) -> DeviceCloud:

@@ -86,9 +86,12 @@ def draw_study(plot: StudyPlot) -> Picture:
         if len(ax.get_legend_handles_labels()[1]) > 0:
             columns = 1 if max(len(t) for t in ax.get_legend_handles_labels()[1]) > 24 else 2
             drawn.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
-        columns_of_rows = ("series", plot.x_label or "term", "mean", "standard error")
+        known = any(error is not None for s in plot.series for error in s.error)
+        columns_of_rows = ("series", plot.x_label or "term", *(("mean", "standard error") if known else ("value",)))
         rows: list[tuple[object, ...]] = [
-            (s.label, x, y, e) for s in plot.series for x, y, e in zip(s.x, s.y, s.error, strict=True)
+            (s.label, x, y, e)[: len(columns_of_rows)]
+            for s in plot.series
+            for x, y, e in zip(s.x, s.y, s.error, strict=True)
         ]
         alt = f"{plot.y_label} against {plot.x_label or 'term'}. " + " ".join(_said(s) for s in plot.series)
         return picture(drawn, plot.name, plot.title, f"{plot.note}.{_rates(plot)}", alt, columns_of_rows, rows)

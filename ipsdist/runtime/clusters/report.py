@@ -12,11 +12,12 @@ from pathlib import Path
 import distributed
 
 from ipsdist.model.errors import InputError
+from ipsdist.model.words import install
 from ipsdist.runtime.clusters import Tell
 
 __all__ = ["BOKEH", "NO_REPORT", "check_report", "has_dashboard", "reported"]
 
-BOKEH = 'pip install "ipsdist[dashboard]"'
+BOKEH = install("dashboard")
 """What is to be done where Dask cannot draw its report."""
 NO_REPORT = "no performance report: there was nothing left for workers to do"
 

@@ -18,6 +18,7 @@ from typing import Any
 import distributed
 
 from ipsdist.model.errors import InputError
+from ipsdist.model.words import install
 from ipsdist.runtime.clusters import Tell
 from ipsdist.runtime.clusters.interrupts import kept_handlers
 from ipsdist.runtime.settings import ADAPTIVE, setting
@@ -92,9 +93,8 @@ def module(name: str, cluster: str, extra: str) -> Any:
             return importlib.import_module(name)
     except ImportError as error:
         package = (error.name or name).partition(".")[0].replace("_", "-")
-        fix = f'pip install "ipsdist[{extra}]"'
         got = f"{cluster}, and {package} is not there" if error.name else f"{cluster} ({error})"
-        raise InputError("--cluster", "needs the packages of its cluster", got, fix) from error
+        raise InputError("--cluster", "needs the packages of its cluster", got, install(extra)) from error
 
 
 @contextlib.contextmanager

@@ -35,6 +35,8 @@ class Asking:
     """Seconds without enough workers."""
     attempts: int
     """Epochs in a row that may fail."""
+    nccl: bool | None
+    """Whether members sum on their cards; see ``Pass``."""
 
     @classmethod
     def configured(cls) -> Asking:
@@ -46,6 +48,7 @@ class Asking:
             grace=setting("connect-timeout"),
             workerless=setting("workerless-timeout"),
             attempts=setting("gang.attempts"),
+            nccl=setting("gang.nccl"),
         )
 
     def submit(self, client: distributed.Client, worker: str, name: str, function: Any, *given: Any) -> Any:

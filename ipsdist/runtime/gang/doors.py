@@ -20,6 +20,7 @@ from ipsdist.runtime.gang import inprocess
 from ipsdist.runtime.gang.greeting import ASK, JOIN, greet, welcome
 from ipsdist.runtime.gang.links import BrokenError, Link
 from ipsdist.runtime.gang.places import Address, contexts, listen
+from ipsdist.runtime.gang.rings import Rings
 from ipsdist.runtime.gang.sockets import SocketLink
 
 __all__ = ["Door", "Pass", "Seat", "busy", "door", "taken"]
@@ -44,6 +45,8 @@ class Pass:
     """Seconds of silence after which a member that is waited for is lost."""
     driver: str
     """Who drives the gang: a driver has one at a time."""
+    nccl: bool | None = None
+    """Whether members whose arrays lie on cards add them there; None: unless that would leave TLS."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Door:
         self._closed = False
         self._strangers = threading.Semaphore(_STRANGERS)
         self._hears, self._calls = contexts(worker)
+        self.rings = Rings(entry.nccl, self._hears is not None, worker.address)
         opened = listen(worker)
         self._port: socket.socket | None
         self.address: Address
@@ -148,6 +152,7 @@ class Door:
             self._change.notify_all()
             if self not in _BUSY:
                 self._give_back()
+        self.rings.end()
 
     @property
     def _patience(self) -> float:
@@ -221,7 +226,7 @@ class Door:
                 own.enter_context(self._port)
                 self._port.settimeout(0.0)
                 poll.register(self._port, select.POLLIN)
-            while not self._closed and self._held():
+            while not self._closed and self._held() and self.rings.sound():
                 if self._port is None:
                     with self._change:
                         self._change.wait_for(lambda: self._closed, _LOOK_SECONDS)

@@ -54,7 +54,7 @@ class Former:
         self._refused: dict[str, Lost] = {}
         # Jobs of one client that run side by side are drivers of their own.
         self._driver = f"{client.id}-{threading.get_ident()}"
-        self._entry = Pass(b"", asking.timeout, self._driver)
+        self._entry = Pass(b"", asking.timeout, self._driver, asking.nccl)
         self._answered = threading.Event()
         self._looked = 0.0
         self._paused = 0
@@ -109,7 +109,7 @@ class Former:
 
     def _begin(self) -> None:
         self.end()
-        self._entry = Pass(secrets.token_bytes(32), self._asking.timeout, self._driver)
+        self._entry = Pass(secrets.token_bytes(32), self._asking.timeout, self._driver, self._asking.nccl)
         self._looked = 0.0
 
     def _look(self, ask: bool) -> None:

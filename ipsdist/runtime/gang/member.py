@@ -97,7 +97,7 @@ def do_share(work: bytes, seat: Seat, report: Report) -> Answer | Lost:
                 # Only now, as what it imports may take longer than the driver waits for a sign of life.
                 do, share = pickle.loads(work)
                 with single_threaded():
-                    value = do(share, Gang(seat.rank, seat.size, own.link), own.memory, tick)
+                    value = do(share, Gang(seat.rank, seat.size, own.link, own.rings), own.memory, tick)
             except BaseException:
                 # The peers hear of it now and not after their time-out.
                 own.close()

@@ -6,9 +6,10 @@ import socket
 import ssl
 from typing import Any
 
+import psutil
 from distributed.comm.addressing import get_address_host, parse_address
 
-__all__ = ["Address", "contexts", "listen"]
+__all__ = ["Address", "contexts", "interface", "listen"]
 
 Address = tuple[str, int]
 """Host and port; for threads of one process the name of the door and 0."""
@@ -40,6 +41,21 @@ def listen(worker: Any) -> tuple[socket.socket, Address] | None:
             continue
         return opened, (host, opened.getsockname()[1])
     raise error
+
+
+def interface(address: str) -> str | None:
+    """Return the name of the network interface that has the address of a Dask worker; None where none has."""
+    if parse_address(address)[0] == "inproc":
+        wanted = "127.0.0.1"
+    else:
+        try:
+            wanted = str(socket.getaddrinfo(get_address_host(address), 0)[0][4][0])
+        except OSError:
+            return None
+    for name, own in psutil.net_if_addrs().items():
+        if any(one.address.partition("%")[0] == wanted for one in own):
+            return str(name)
+    return None
 
 
 def contexts(worker: Any) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:

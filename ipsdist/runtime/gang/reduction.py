@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from ipsdist.arrays import Device, Ring
 from ipsdist.runtime.gang.links import Link, Values
 
 __all__ = ["Gang", "partners"]
@@ -25,14 +26,26 @@ def partners(rank: int, size: int) -> list[int]:
     return [*found, rank + even] if rank + even < size else found
 
 
+class Meeting(Protocol):
+    """Where members make a ring; see ``ipsdist.runtime.gang.rings.Rings``."""
+
+    def meet(self, gang: Gang, device: Device | None) -> Ring | None:
+        """Return the ring of all members, or None on every one."""
+        ...
+
+
 class Gang:
     """One member's view of its gang; see ``ipsdist.model.together.Together``."""
 
-    def __init__(self, rank: int, size: int, link: Callable[[int], Link]) -> None:
-        """Give this member's rank, the number of members, and what yields the link to another rank."""
+    def __init__(self, rank: int, size: int, link: Callable[[int], Link], rings: Meeting | None = None) -> None:
+        """Give this member's rank, the number of members, and what yields the link to another rank.
+
+        Without ``rings``, which all members have or none, the devices of the members have no ring.
+        """
         self.rank = rank
         self.size = size
         self._link = link
+        self._rings = rings
         self._even = _power(size)
         self._scratch = np.empty(0, dtype=np.uint8)
 
@@ -46,6 +59,10 @@ class Gang:
         own = np.array(values, dtype=np.float64, order="C") + 0.0
         own[np.isnan(own)] = np.nan
         return self._reduce(own, np.minimum)
+
+    def ring(self, device: Device | None) -> Ring | None:
+        """Return what adds arrays where they lie, or None on every member."""
+        return None if self.size == 1 or self._rings is None else self._rings.meet(self, device)
 
     def _reduce(self, values: Values, join: Callable[..., Any]) -> Values:
         if self.size == 1 or values.size == 0:

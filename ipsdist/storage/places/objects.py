@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from ipsdist.model.errors import InputError
+from ipsdist.model.words import install
 from ipsdist.storage.places.place import Buffer
 
 __all__ = ["Objects", "objects_of"]
@@ -74,7 +75,7 @@ def objects_of(root: str) -> Objects:
 
         return FsspecObjects(root)
     except ImportError as error:
-        needs = 'pip install "ipsdist[s3]"' if root.startswith("s3://") else str(error)
+        needs = install("s3") if root.startswith("s3://") else str(error)
         raise InputError("DIR", "needs a package that is not installed", root, needs) from None
     except ValueError as error:
         raise InputError("DIR", "must be a directory or a URL that is known", f"{root}: {error}", _KNOWN) from None

@@ -9,7 +9,10 @@ from ipsdist.numerics.particles.noise import NORMAL_TABLE
 from tests.host_device import HostDevice
 
 DTYPES = {"float": np.float32, "double": np.float64}
-NAMES = "step", "move", "deposit", "flux", "squares", "extent", "off", "draw_mixture", "draw_uniform"
+NAMES = (
+    "step", "move", "pack", "deposit", "deposit_near", "flux", "flux_near", "squares", "extent", "off", "draw_mixture",
+    "draw_uniform",
+)  # fmt: skip
 
 
 def mesh_arguments(mesh):
@@ -43,7 +46,8 @@ class Particles:
         size = math.prod(mesh.shape)
         drift = drift.reshape(self.d, size)
         if self.packed:
-            drift = np.pad(drift.T, [(0, 0), (0, int(self.d == 3))], constant_values=np.nan)
+            given, drift = drift, np.full((size, 4 if self.d == 3 else self.d), np.nan, drift.dtype)
+            self.launch("pack", np.ascontiguousarray(given), np.uint64(size), drift)
         shared = self.nodes * size * (4 + self.field * self.d * x.dtype.itemsize)
         lost, counts = np.zeros(2, np.uint64), count.reshape(-1)
         self.launch(

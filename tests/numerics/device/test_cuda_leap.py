@@ -7,6 +7,8 @@ from ipsdist.model.mesh import Mesh
 from ipsdist.numerics.densities.deposit import deposit
 from ipsdist.numerics.device.cuda import leap_bytes, text
 from ipsdist.numerics.device.step import step
+from ipsdist.numerics.particles.cloud import Motion, Noise
+from ipsdist.numerics.particles.device_leap import job_words
 from ipsdist.numerics.particles.noise import NORMAL_TABLE
 from tests.host_device import COMPILER, HostDevice
 from tests.numerics.device.cuda_launches import DTYPES
@@ -59,22 +61,26 @@ def slow_leap(x, mesh, table, external, steps):
 
 
 def leap(x, mesh, table, external, steps, real, threads=1):
-    """What the kernel makes of the same."""
+    """What the kernel makes of the same: a job a replica."""
     device = HostDevice(threads=threads)
     function = device.program(text("leap", D=1, REAL=real), ["leap"])["leap"]
     replicas, n = x.shape
     nodes = mesh.shape[0]
     counts = np.stack([deposit(replica[:, None], mesh).count for replica in x])
-    given = [device.array(a) for a in (x, counts, np.full(replicas, 99, np.uint32), np.full(replicas, 99, np.uint32))]
-    arguments = [
-        given[0], np.uint32(n), np.uint32(replicas), device.array(table), device.array(external),
-        np.int64(mesh.lower[0]), np.uint32(nodes), np.float64(1 / mesh.spacing), np.float64(DT), np.float64(SCALE),
-        device.array(NORMAL_TABLE), np.uint32(NUMBER), np.uint32(steps), device.array(STREAMS), np.uint32(LOW),
-        np.uint32(HIGH), *given[1:],
+    positions, tables = device.array(x), [device.array(table), device.array(external)]
+    motion, noises = Motion(DT, SCALE, NUMBER), [Noise(0, int(stream), LOW, HIGH) for stream in STREAMS]
+    jobs = [
+        job_words(
+            (device.address(positions[i : i + 1]), *map(device.address, tables)), n, mesh, motion, noises[i], steps,
+            i * (nodes + 2),
+        )
+        for i in range(replicas)
     ]  # fmt: skip
+    back = device.array(np.pad(counts, [(0, 0), (2, 0)], constant_values=99).astype(np.uint64))
+    arguments = [device.array(np.stack(jobs)), np.uint32(replicas), device.array(NORMAL_TABLE), back]
     function(replicas, 1024, arguments, shared=leap_bytes(nodes, x.itemsize))
-    x, counts, done, lost = (device.to_host(array) for array in given)
-    return x, counts, done.tolist(), lost.tolist()
+    found = device.to_host(back).view(np.int64)
+    return device.to_host(positions), found[:, 2:], found[:, 0].tolist(), found[:, 1].tolist()
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -23,5 +23,5 @@ def test_definitions_are_plain(value):
 
 
 def test_bytes_of_leap():
-    """Two nodes: three forces and two weights in double, two drifts, two counters."""
-    assert leap_bytes(2, 4) == 5 * 8 + 2 * 4 + 2 * 4
+    """Two nodes: 16 words of the job, three forces and two weights in double, two drifts, two counters."""
+    assert leap_bytes(2, 4) == 16 * 8 + 5 * 8 + 2 * 4 + 2 * 4

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from ipsdist.model.mesh import Mesh
 from ipsdist.numerics.particles.cloud import Motion, Noise
+from ipsdist.numerics.particles.device_pieces import STATIC_BYTES
 from ipsdist.numerics.particles.host_cloud import HostCloud
 from tests.host_device import COMPILER, HostDevice
-from tests.numerics.particles.clouds import DIMENSIONS, KEPT, KINDS, MOTION, NOISE, N, cloud_of, same, setting
+from tests.numerics.particles.clouds import CHUNK, DIMENSIONS, KEPT, KINDS, MOTION, NOISE, N, cloud_of, same, setting
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the text of the kernels")
 
@@ -93,6 +94,25 @@ def test_counters_and_field_lie_where_they_fit(shared_bytes, what):
     assert device.launches[-1][3] == counters * 400 * 4 + field * 2 * 400 * 4
 
 
+@KINDS
+@pytest.mark.parametrize(("shared_bytes", "counters"), [(9000, 1), (6000, 0)])
+@pytest.mark.parametrize("by_device", [False, True])
+def test_drift_node_by_node(kind, shared_bytes, counters, by_device):
+    """In space a drift that does not lie in shared memory is packed, whether it comes from the host or not."""
+    rng = np.random.default_rng(4)
+    x, mesh = rng.uniform(0.3, 0.7, (N, 3)).astype(kind), Mesh(1 / 8, (-1, -2, 0), (10, 12, 9))
+    drift = rng.normal(size=(3, *mesh.shape)).astype(kind)
+    device, host = HostDevice(shared_bytes=shared_bytes), HostCloud(x)
+    cloud, given = cloud_of(x, device), device.array(drift.reshape(3, -1)) if by_device else drift
+    expected, count = np.zeros(mesh.shape, dtype=np.int64), np.zeros(mesh.shape, dtype=np.int64)
+    host.step(mesh, drift, MOTION, NOISE, expected)
+    assert cloud.step(mesh, given, MOTION, NOISE, count) == 0
+    assert np.array_equal(count, expected)
+    same(cloud, host)
+    assert [launch[0] for launch in device.launches] == ["pack", "step"]
+    assert device.launches[-1][2:] == ((512, 4 * 1080) if counters else (256, 0))
+
+
 def test_arrays_of_a_step_stay():
     """They are made once for a mesh, and those of a smaller one are given back before those of a larger one."""
     x, mesh, drift = setting(2, "float64")
@@ -163,6 +183,25 @@ def test_deposits_moves_squares(dimension, kind, resident):
     expected_squares, expected_reach = hosts[0].squares(hosts[1], mesh)
     assert np.array_equal(squares, expected_squares)
     assert reach == expected_reach
+
+
+@pytest.mark.parametrize(
+    ("lines", "passes"), [(0, (0, 0)), (1, (5, 0)), (2, (3, 2)), (3, (2, 2)), (4, (2, 1)), (5, (1, 1))]
+)
+def test_sums_lie_where_they_fit(lines, passes):
+    """As many passes as it takes with room for so many words a node; nowhere are the bits others. 20 by 20 nodes."""
+    rng = np.random.default_rng(2)
+    x, mesh = rng.uniform(-1.2, 1.1, (N, 2)).astype(np.float32), Mesh(1 / 8, (-10, -10), (20, 20))
+    y = (x + rng.normal(0, 0.2, x.shape)).astype(np.float32)
+    device, hosts = HostDevice(shared_bytes=STATIC_BYTES + 1600 * lines + 9), (HostCloud(x), HostCloud(y))
+    clouds = cloud_of(x, device, False), cloud_of(y, device, False)
+    for got, expected in zip(clouds[0].deposits(mesh), hosts[0].deposits(mesh), strict=True):
+        assert np.array_equal(got, expected)
+    for got, expected in zip(clouds[0].moves(clouds[1], mesh, 2**9), hosts[0].moves(hosts[1], mesh, 2**9), strict=True):
+        assert np.array_equal(got, expected)
+    names, pieces = [launch[0] for launch in device.launches], -(-N // CHUNK)
+    assert [names.count(f"{name}_near") for name in ("deposit", "flux")] == [pieces * number for number in passes]
+    assert [names.count(name) for name in ("deposit", "flux")] == [pieces * (not number) for number in passes]
 
 
 @KEPT

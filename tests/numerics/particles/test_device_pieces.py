@@ -27,7 +27,10 @@ def test_grids_fit(nodes, dimension, itemsize, shared):
     grid = step_grid(device, nodes, dimension, itemsize)
     held, field = grid.shared + NORMAL_TABLE.nbytes, 4 * nodes + dimension * nodes * itemsize
     assert grid.threads in (256, 512, 1024)
-    assert grid.threads * grid.resident == 1024
+    wide = dimension == 3 and grid.packed
+    assert grid.threads * grid.resident == (1024 if not wide else 512 if grid.counters else 768)
+    assert not (grid.field and grid.packed)
+    assert grid.packed or grid.field or dimension == 1 or (dimension, grid.counters, itemsize) == (2, True, 8)
     if grid.counters:
         assert grid.shared == (field if grid.field else 4 * nodes)
         assert grid.resident * (held + 1024) <= shared + 1024
@@ -40,16 +43,20 @@ def test_grids_fit(nodes, dimension, itemsize, shared):
 @pytest.mark.parametrize(
     ("nodes", "dimension", "itemsize", "expected"),
     [
-        (1024, 1, 4, (True, True, 256, 4)),
-        (128**2, 2, 4, (True, True, 1024, 1)),
-        (128**2, 2, 8, (True, False, 512, 2)),
-        (64**3, 3, 4, (False, False, 256, 4)),
+        (1024, 1, 4, (True, True, False, 256, 4)),
+        (128**2, 2, 4, (True, True, False, 1024, 1)),
+        (128**2, 2, 8, (True, False, False, 512, 2)),
+        (150**2, 2, 4, (True, False, True, 512, 2)),
+        (300**2, 2, 8, (False, False, True, 256, 4)),
+        (24**3, 3, 4, (True, True, False, 1024, 1)),
+        (30**3, 3, 4, (True, False, True, 512, 1)),
+        (64**3, 3, 4, (False, False, True, 256, 3)),
     ],
 )
 def test_grids_of_an_h200(nodes, dimension, itemsize, expected):
     """A line and a plane keep counters and drift near the cores, and enough threads to hide what they wait for."""
     grid = step_grid(H200, nodes, dimension, itemsize)
-    assert (grid.counters, grid.field, grid.threads, grid.resident) == expected
+    assert (grid.counters, grid.field, grid.packed, grid.threads, grid.resident) == expected
 
 
 def test_blocks():

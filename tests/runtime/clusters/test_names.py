@@ -67,7 +67,7 @@ def test_a_missing_package_names_the_extra(
     workers = None if cluster == "mpi" else 2
     said = refused(cluster=cluster, workers=workers)
     assert said.startswith(f"`--cluster` needs the packages of its cluster; got {cluster}, and {package} is not there")
-    assert said.endswith(f'; pip install "ipsdist[{extra}]"')
+    assert said.endswith(f'; pip install ".[{extra}]" in a clone of ipsdist')
     needed = importlib.metadata.requires("ipsdist") or []
     assert any(line.startswith(package) and f"extra == '{extra}'" in line for line in needed)
 

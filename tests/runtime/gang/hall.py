@@ -35,7 +35,7 @@ class Hall:
         own, seat = self.doors[rank], self.seat(rank)
         with own.sitting(seat):
             try:
-                return work(Gang(rank, seat.size, own.link))
+                return work(Gang(rank, seat.size, own.link, own.rings))
             except BaseException:
                 own.close()
                 raise
@@ -49,10 +49,15 @@ class Hall:
 
 @contextlib.contextmanager
 def hall(
-    size: int, scheme: str = "tcp", timeout: float = 30.0, security: Any = None, host: str = "127.0.0.1"
+    size: int,
+    scheme: str = "tcp",
+    timeout: float = 30.0,
+    security: Any = None,
+    host: str = "127.0.0.1",
+    nccl: bool | None = None,
 ) -> Iterator[Hall]:
     """Open doors on loopback, or in memory with scheme ``inproc``."""
-    entry = Pass(secrets.token_bytes(32), timeout, "test")
+    entry = Pass(secrets.token_bytes(32), timeout, "test", nccl)
     address = f"{scheme}://{host}:1"
     worker = SimpleNamespace(address=address, listen_address=address, security=security or distributed.Security())
     held = [threading.Event() for _ in range(size)]

@@ -6,10 +6,12 @@ import re
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["leap_bytes", "text"]
+__all__ = ["JOB_WORDS", "leap_bytes", "text"]
 
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 _VALUE = re.compile(r"-?\d+|[A-Za-z_]\w*")
+JOB_WORDS = 16
+"""64-bit words of a job of `leap`; `particles.device_leap.job_words` says what they are."""
 
 
 @cache
@@ -41,4 +43,4 @@ def _pasted(file: str, seen: set[str]) -> str:
 
 def leap_bytes(nodes: int, itemsize: int) -> int:
     """Return the bytes of dynamic shared memory that `leap` needs for so many nodes; positions have ``itemsize``."""
-    return 8 * (3 * nodes - 1) + (itemsize + 4) * nodes
+    return 8 * (JOB_WORDS + 3 * nodes - 1) + (itemsize + 4) * nodes

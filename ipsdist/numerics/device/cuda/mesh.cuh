@@ -111,6 +111,7 @@ struct Spread {
 // Drifts (nodes, PITCH) in global memory: a node of the plane or of space is one load, and a cell of space touches half
 // of the sectors of memory. PITCH numbers, of which the first D count: 1, 2 or 4.
 #define PITCH (D == 3 ? 4 : D)
+struct alignas(PITCH * sizeof(DRIFT) < 16 ? PITCH * sizeof(DRIFT) : 16) Node { DRIFT part[PITCH]; };
 struct Joined {
     static const bool at_once = true;
     const DRIFT* __restrict__ drift;

@@ -3,17 +3,22 @@
 //
 // D: 1, 2 or 3. REAL: float or double, what positions are kept in; all arithmetic is in double. NODES: 1 if the
 // counters of a step lie in shared memory (4 bytes a node). FIELD: 1 if the drift lies there too, before them.
+// STEP_ALONE: all but the step is left out, for those who compile it once more, for another mesh.
 // PACKED (without FIELD): 1 if the drift of a step is given as (nodes, PITCH), 2 numbers a node in the plane and 4 in
 // space, the last of them of no use; else it is (d, nodes).
-// Every entry is right for any grid and block of one axis; a step in space with PACKED for up to 512 threads a block.
+// Every entry is right for any grid and block of one axis; a step in space with PACKED for blocks of up to 512 threads
+// where counters lie in shared memory, of up to 256 where they do not.
 
 #ifndef PACKED
 #define PACKED 0
 #endif
 
 #include "stepping.cuh"
+#ifndef STEP_ALONE
+#include "sums.cuh"
 #include "deposits.cuh"
 #include "drawing.cuh"
+#endif
 
 // All particles, a group a thread, with counters `carried` in shared memory or none.
 template <bool CARRIED, class Place, class Field, class Count>
@@ -42,7 +47,14 @@ DEVICE void step_all(REAL* x, u64 n, u64 first, const Noise& noise, const Table&
     if (CARRIED) carry(carried, place.mesh.nodes, 1, sums);
 }
 
-extern "C" __global__ void __launch_bounds__(PACKED && D == 3 ? 512 : 1024)
+// In space with PACKED a particle has eight loads of 16 bytes under way, for which threads need more registers than 64.
+#if PACKED && D == 3
+#define STEP_BOUNDS __launch_bounds__(NODES ? 512 : 256, NODES ? 1 : 3)
+#else
+#define STEP_BOUNDS __launch_bounds__(1024)
+#endif
+
+extern "C" __global__ void STEP_BOUNDS
 step(REAL* __restrict__ x, u64 n, const DRIFT* __restrict__ drift, MESH, double dt, double scale,
      const float* __restrict__ table, u64 first, u32 number, u32 stream, u32 low, u32 high, u64* count, u64* lost) {
     extern __shared__ __align__(16) unsigned char memory[];
@@ -87,6 +99,19 @@ step(REAL* __restrict__ x, u64 n, const DRIFT* __restrict__ drift, MESH, double 
     for (int i = threadIdx.x; i < 2; i += blockDim.x) if (gone[i]) atomicAdd(lost + i, (u64)gone[i]);
 }
 
+#ifndef STEP_ALONE
+
+// A drift (d, nodes) node by node, as a step takes it with PACKED: (nodes, PITCH). The last number of four is 0.
+extern "C" __global__ void
+pack(const DRIFT* __restrict__ drift, u64 nodes, DRIFT* __restrict__ packed) {
+    for EVERY(k, nodes) {
+        Node node;
+        #pragma unroll
+        for (int a = 0; a < PITCH; ++a) node.part[a] = a < D ? __ldg(drift + a * nodes + k) : (DRIFT)0;
+        reinterpret_cast<Node*>(packed)[k] = node;
+    }
+}
+
 // Move by a drift of every number (n, D).
 extern "C" __global__ void __launch_bounds__(1024)
 move(REAL* __restrict__ x, u64 n, const double* __restrict__ drift, double dt, double scale,
@@ -106,3 +131,5 @@ move(REAL* __restrict__ x, u64 n, const double* __restrict__ drift, double dt, d
         }
     }
 }
+
+#endif

@@ -1,0 +1,43 @@
+"""The density of an Euler-Maruyama chain: against the Ornstein-Uhlenbeck chain, and against a sum over all points."""
+
+import numpy as np
+import pytest
+
+from ipsdist.numerics.densities.meanfield.euler_chain import chain_densities
+
+SPACING = 0.04
+X = SPACING * np.arange(-200, 201)
+
+
+def normal(mean, variance):
+    return np.exp(-0.5 * (X - mean) ** 2 / variance) / np.sqrt(2.0 * np.pi * variance)
+
+
+def test_a_linear_pull_keeps_a_normal_density_with_the_moments_of_the_chain():
+    """X' = (1 - h) X + sqrt(sigma^2 h) xi: means m become (1 - h) m, variances v (1 - h)^2 v + sigma^2 h."""
+    h, diffusion, mean, variance = 0.1, 0.3, 1.0, 0.2
+    found = chain_densities(normal(mean, variance), SPACING, lambda u: -X, diffusion, h, 30, 10)
+    assert found.shape == (4, len(X))
+    for u in found:
+        np.testing.assert_allclose(u, normal(mean, variance), rtol=0, atol=1e-8)
+        for _ in range(10):
+            mean, variance = (1.0 - h) * mean, (1.0 - h) ** 2 * variance + diffusion * h
+
+
+def test_a_step_is_the_integral_over_where_particles_come_from():
+    def velocity(u):
+        return np.sin(2.0 * X) + (u * X).sum() * SPACING
+
+    h, diffusion, start = 0.05, 0.4, 0.5 * normal(-1.0, 0.3) + 0.5 * normal(0.7, 0.1)
+    found = chain_densities(start, SPACING, velocity, diffusion, h, 2, 1)
+    u = start
+    for step in (1, 2):
+        far = X[:, None] - (X + h * velocity(u))
+        u = SPACING * np.exp(-0.5 * far**2 / (diffusion * h)) / np.sqrt(2.0 * np.pi * diffusion * h) @ u
+        np.testing.assert_allclose(found[step], u, rtol=0, atol=2e-9)
+    np.testing.assert_allclose(found.sum(axis=1) * SPACING, 1.0, rtol=1e-9)
+
+
+def test_a_grid_too_coarse_for_a_step_is_refused():
+    with pytest.raises(ValueError, match=r"a step must be 1\.1 grid spacings wide or more; got 0\.79"):
+        chain_densities(normal(0.0, 1.0), SPACING, lambda u: -X, 1.0, 0.001, 1, 1)

@@ -1,0 +1,44 @@
+"""Large steps of a simulation: what they add is taken from the equations on a line, and told elsewhere."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import ipsdist as ips
+from ipsdist.stages import step_bias
+
+STEPS = ["system.particles=300000", "time.step=0.01", "time.observe_every=1"]
+
+
+def result(out):
+    return json.loads((Path(out) / "result.json").read_text())
+
+
+@pytest.mark.parametrize("sets", [[], ["fit.prediction=off", "fit.quadrature=boole"]], ids=["bridged", "by a rule"])
+def test_the_answer_of_large_steps(tmp_path, monkeypatch, sets):
+    """A hundred steps of 0.01: left alone they shift r^2 by more than chance, or let a wrong term in."""
+    ips.run("cubic", out=tmp_path / "run", sets=[*STEPS, *sets], draw=False)
+    found = result(tmp_path / "run")
+    (term,) = found["terms"]
+    assert term["name"] == "r**2"
+    assert abs(term["coefficient"] - 3.0) < 4.0 * term["standard_error"]
+    assert found["form_reason"].endswith("; less what the time step of the simulation adds to them")
+
+    monkeypatch.setattr(step_bias, "_FELT", float("inf"))
+    ips.run("cubic", out=tmp_path / "left", sets=[*STEPS, *sets], draw=False)
+    left = result(tmp_path / "left")["terms"]
+    assert [t["name"] for t in left] != ["r**2"] or abs(left[0]["coefficient"] - 3.0) > 6.0 * left[0]["standard_error"]
+
+
+def test_small_steps_of_few_particles_are_left_alone(tmp_path):
+    ips.run("cubic", out=tmp_path, sets=["system.particles=2000", "time.horizon=0.1"], draw=False)
+    assert "time step" not in result(tmp_path)["form_reason"]
+
+
+def test_what_cannot_be_taken_away_is_told(tmp_path):
+    sets = ["system.particles=100000", "time.step=0.01", "time.observe_every=1"]
+    ips.run("radial_2d", out=tmp_path, sets=sets, draw=False)
+    told = " ".join(result(tmp_path)["warnings"])
+    assert "time.step = 0.01 may shift the answer by up to" in told
+    assert "standard errors: simulate with smaller steps" in told
