@@ -37,7 +37,7 @@ def test_small_steps_of_few_particles_are_left_alone(tmp_path):
 
 
 def test_what_cannot_be_taken_away_is_told(tmp_path):
-    sets = ["system.particles=100000", "time.step=0.01", "time.observe_every=1"]
+    sets = ["system.particles=100000", "time.step=0.01", "time.observe_every=1", "fit.prediction=off"]
     ips.run("radial_2d", out=tmp_path, sets=sets, draw=False)
     told = " ".join(result(tmp_path)["warnings"])
     assert "time.step = 0.01 may shift the answer by up to" in told
