@@ -12,7 +12,7 @@ import numpy as np
 
 from ipsdist.model.mesh import Mesh
 from ipsdist.numerics.device.cuda import text
-from ipsdist.numerics.particles.device_pieces import STATIC_BYTES
+from ipsdist.numerics.particles.device_pieces import PITCH, STATIC_BYTES
 from ipsdist.numerics.particles.noise import NORMAL_TABLE
 
 NAMES = (
@@ -116,7 +116,7 @@ class Kernels:
         if not self.layout.packed:
             return flat
         nodes = flat.shape[1]
-        packed = self.device.empty((nodes, 4 if self.dimension == 3 else self.dimension), self.kind)
+        packed = self.device.empty((nodes, PITCH.get(self.dimension, 1)), self.kind)
         self.launch("pack", (7, 96), [flat, np.uint64(nodes), packed])
         return packed
 

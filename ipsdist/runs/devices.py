@@ -12,12 +12,12 @@ from ipsdist.model.words import size
 from ipsdist.runs.plan import Plan
 from ipsdist.runtime.executor import Executor
 from ipsdist.runtime.settings import setting
+from ipsdist.stages.device_plan import largest_chunk
 from ipsdist.stages.devices import (
     DEVICE_FORCES,
     Card,
     card_here,
     computes_on_card,
-    largest_chunk,
     refuted,
     sums_on_card,
     uses_device,

@@ -24,7 +24,8 @@ from ipsdist.runs.setup import prepare
 from ipsdist.runtime.epochs import Capacity
 from ipsdist.runtime.settings import setting
 from ipsdist.stages.bundles import largest_bundle
-from ipsdist.stages.devices import Card, DevicePlan, device_plan, host_bytes
+from ipsdist.stages.device_plan import DevicePlan, device_plan, host_bytes
+from ipsdist.stages.devices import Card
 from ipsdist.stages.gang_size import PROCESS_BYTES, USABLE, gang_size, member_bytes
 from ipsdist.stages.kernel import KERNEL
 from ipsdist.storage import Store, is_url

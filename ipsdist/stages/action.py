@@ -19,7 +19,7 @@ from ipsdist.stages.base import fitted_times, setup_of
 from ipsdist.stages.radial import radial_basis
 from ipsdist.stages.selecting import Answer, resolved, time_doubts
 from ipsdist.stages.snapshots import bridge, judged
-from ipsdist.stages.step_bias import TimeStep, felt_step, told
+from ipsdist.stages.step_bias import TimeStep, felt_step
 from ipsdist.storage import Store
 
 __all__ = ["of_action"]
@@ -44,17 +44,16 @@ def of_action(
     found = resolved(config, plain, diffusion, error, doubts)
     step = felt_step(store, config, plain, found.fit, config.unknowns(), diffusion.value)
     if step is not None and step.removable:
-        found = _less(config, plain, found, step, choice.quadrature)
+        found = _less(config, plain, found, step, doubts)
     return _with_reason(found, choice, step)
 
 
-def _less(config: RunConfig, plain: NormalEquations, found: Answer, step: TimeStep, rule: str) -> Answer:
+def _less(config: RunConfig, plain: NormalEquations, found: Answer, step: TimeStep, doubts: tuple[str, ...]) -> Answer:
     """Select on the equations without the part of the time step, until the answer that it is of stands."""
     for _ in range(_TURNS):
-        equations = step.removed(plain, found.fit, config.unknowns(), rule)
+        equations = step.removed(plain, found.fit, config.unknowns())
         before = found.fit
-        again = resolved(config, equations, found.diffusion, found.slice_error, ())
-        found = replace(again, warnings=tuple(dict.fromkeys((*found.warnings, *again.warnings))))
+        found = resolved(config, equations, found.diffusion, found.slice_error, doubts)
         if _stands(before, found.fit):
             break
     return found
@@ -71,9 +70,8 @@ def _with_reason(found: Answer, choice: Choice, step: TimeStep | None) -> Answer
     """Return the answer with why its equations are what they are, and what remains to be doubted of the step."""
     if step is None:
         return replace(found, reason=choice.reason)
-    if step.removable:
-        return replace(found, reason=f"{choice.reason}; less what the time step of the simulation adds to them")
-    return replace(found, reason=choice.reason, warnings=(*found.warnings, *told(step)))
+    less = "; less what the time step of the simulation adds to them" if step.removable else ""
+    return replace(found, reason=choice.reason + less, warnings=(*found.warnings, *step.doubts(removed=step.removable)))
 
 
 def _bridged(

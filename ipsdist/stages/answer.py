@@ -10,6 +10,7 @@ from ipsdist.learning.subset import best_subset
 from ipsdist.learning.uncertainty import with_diffusion_error
 from ipsdist.model.errors import RunError
 from ipsdist.model.fit import without_last
+from ipsdist.model.unknowns import Unknowns
 from ipsdist.numerics.equations.diffusion import Diffusion
 from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.stages.action import of_action
@@ -18,10 +19,11 @@ from ipsdist.stages.breaks import hat_basis, load_hats, pair_step, seeks_breaks
 from ipsdist.stages.drawn import DrawnPanels
 from ipsdist.stages.equations import load_strong
 from ipsdist.stages.joining import equations_of, moment_slope, pairings_of, sigma_squared
-from ipsdist.stages.pieces import break_doubts, fit_of, in_pieces
+from ipsdist.stages.pieces import break_doubts, fit_of, in_pieces, on_pieces
 from ipsdist.stages.radial import ragged_equations
 from ipsdist.stages.selecting import Answer, phases, resolved, select, time_doubts
 from ipsdist.stages.snapshots import judged
+from ipsdist.stages.step_bias import felt_step
 from ipsdist.stages.tracked import equations_of_tracks, watched
 from ipsdist.storage import Store
 
@@ -52,6 +54,8 @@ def find_answer(store: Store, config: RunConfig) -> Answer:
         found = of_action(store, config, pairings, plain, diffusion)
     else:
         found = resolved(config, plain, diffusion, None, ())
+        if config.form == "weak":
+            found = _doubting(store, config, found, config.unknowns())
     if diffusion.standard_error is None or config.form == "likelihood":  # no sigma^2 stands in its moment
         return found
     slope = moment_slope(config, store, pairings, plain)  # the coefficients inherit the error of sigma^2
@@ -76,7 +80,14 @@ def _with_diffusion(store: Store, config: RunConfig, pairings: list[Pairings]) -
         raise RunError(_NO_DIFFUSION)
     diffusion = Diffusion(value, float(found.standard_errors[-1]))
     plain = equations_of(config, store, pairings, value)
-    return Answer(without_last(found), plain, diffusion, reason=config.form_reason)
+    answer = Answer(without_last(found), plain, diffusion, reason=config.form_reason)
+    return _doubting(store, config, answer, config.unknowns())
+
+
+def _doubting(store: Store, config: RunConfig, found: Answer, unknowns: Unknowns) -> Answer:
+    """Return the answer with what remains to be doubted of the time step, where no form takes its part away."""
+    step = felt_step(store, config, found.equations, found.fit, unknowns, found.diffusion.value)
+    return found if step is None else replace(found, warnings=(*found.warnings, *step.doubts(removed=False)))
 
 
 def _drawn(config: RunConfig, panels: DrawnPanels, diffusion: Diffusion) -> Answer:
@@ -141,4 +152,5 @@ def _in_pieces(store: Store, config: RunConfig) -> Answer:
     choice = judged(config, store, pairings_of(store, config), diffusion.value)
     error, late = time_doubts(choice)
     doubts = (*told, *late)
-    return Answer(fit, equations, diffusion, slice_error=error, warnings=doubts, reason=choice.reason, breaks=found)
+    answer = Answer(fit, equations, diffusion, slice_error=error, warnings=doubts, reason=choice.reason, breaks=found)
+    return _doubting(store, config, answer, Unknowns(on_pieces(terms, places)))

@@ -13,13 +13,15 @@ from typing import Generic, TypeVar
 
 from ipsdist.config import RunConfig
 from ipsdist.model.setup import Setup
+from ipsdist.numerics.particles.forces.mesh import SHORT
 from ipsdist.runtime.epochs import Capacity
 from ipsdist.runtime.memory import memory_here
 from ipsdist.runtime.threads import single_threaded
 from ipsdist.stages.base import Payload, Task, Tick
 from ipsdist.stages.blocks import expected_nodes
 from ipsdist.stages.clock import beside_others
-from ipsdist.stages.devices import Card, card_here, device_of, device_plan, uses_device
+from ipsdist.stages.device_plan import device_plan
+from ipsdist.stages.devices import Card, card_here, device_of, uses_device
 from ipsdist.stages.gang_size import PROCESS_BYTES, USABLE, member_bytes
 
 __all__ = [
@@ -37,14 +39,14 @@ R = TypeVar("R")
 
 _MOST = 64
 """Replicas in a bundle: enough for half of a large card, and threads that one process bears."""
-_PARTICLES, _NODES = 65535, 400
-"""Largest replica that leaps: `device_leap.can_leap`, and lines on which `MeshForce` sums over lags."""
 _ROUNDING = 1e-9
 
 
 def leaps(config: RunConfig, setup: Setup) -> bool:
     """Tell whether the replicas of a run surely leap where there is a card."""
-    small = setup.dimension == 1 and setup.particles <= _PARTICLES and expected_nodes(setup) <= _NODES
+    from ipsdist.numerics.particles.device_leap import MOST
+
+    small = setup.dimension == 1 and setup.particles <= MOST and expected_nodes(setup) <= SHORT
     return small and setup.force == "mesh" and uses_device(config)
 
 

@@ -12,7 +12,8 @@ from ipsdist.config import RunConfig
 from ipsdist.model.setup import Setup
 from ipsdist.numerics.particles.cloud import Cloud
 from ipsdist.numerics.particles.host_cloud import HostCloud
-from ipsdist.stages.devices import device_memory, device_of, fits, leaps_of, stepping_remedy
+from ipsdist.stages.device_plan import fits, stepping_remedy
+from ipsdist.stages.devices import device_memory, device_of, leaps_of
 from ipsdist.stages.initial import chunk_of, precision_of, start_rows
 from ipsdist.stages.parts import Positions, read_rows
 from ipsdist.storage import Store

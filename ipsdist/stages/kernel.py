@@ -180,5 +180,5 @@ KERNEL = Stage(
     tasks=_no_tasks,
     do=_nothing,
     finish=_finish,
-    revision=3,
+    revision=4,
 )

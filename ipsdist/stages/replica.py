@@ -16,7 +16,8 @@ from ipsdist.runtime.epochs import Epoch
 from ipsdist.runtime.gang.pace import Pace
 from ipsdist.stages.base import Payload, Task, Tick, check_owner, committed, setup_of
 from ipsdist.stages.blocks import slice_blocks
-from ipsdist.stages.devices import Card, card_here, device_plan, uses_device
+from ipsdist.stages.device_plan import device_plan
+from ipsdist.stages.devices import Card, card_here, uses_device
 from ipsdist.stages.initial import precision_of
 from ipsdist.stages.member import POSITIONS, Reached, Share, step_epoch
 from ipsdist.stages.observed import EARLIER, LAST

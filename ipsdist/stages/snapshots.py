@@ -40,7 +40,7 @@ from ipsdist.stages.outside import Outside
 from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
 
-__all__ = ["Bridged", "bridge", "ending", "joined", "judged", "rule_of", "smallest_deviations", "starting"]
+__all__ = ["Bridged", "bridge", "density_of", "ends", "joined", "judged", "rule_of", "smallest_deviations"]
 
 _PARTS = ("gram", "energy", "laplacian", "work")
 _PREDICTED = (1, 2)
@@ -137,11 +137,12 @@ def _predictor(
     setup, known = setup_of(store), config.known()
     outside = [f.potential for f in unknowns.fields] + ([] if known is None else [known])
     grid = _model_grid(store, setup)
-    start = starting(store, config, setup, grid)
+    start = _starting(store, config, setup, grid)
     times = fitted_times(config, setup)
     fine, tables = model_times(times), model_tables(unknowns.dictionary, grid, outside)
 
     def predict(fit: Fit) -> NormalEquations:
+        excess = 0.0 if bias is None else bias(fit)
         kernel = LearnedKernel.from_fit(fit, unknowns.dictionary)
         external = Outside(known, LearnedPotential.from_fit(fit, unknowns)) if outside else None
         try:
@@ -171,7 +172,7 @@ def _predictor(
                     diffusion=diffusion,
                     particles=setup.particles,
                     quadrature=rule,
-                    bias=0.0 if bias is None else bias(fit),
+                    bias=excess,
                 )
                 for replica in pairings
             ]
@@ -180,20 +181,22 @@ def _predictor(
     return predict
 
 
-def starting(store: Store, config: RunConfig, setup: Setup, grid: Grid) -> npt.NDArray[np.float64]:
+def _starting(store: Store, config: RunConfig, setup: Setup, grid: Grid) -> npt.NDArray[np.float64]:
     """Return the density of the first slice at the points of a grid, not negative, of mass 1."""
     if config.data.source == "mean_field":
         return first_density(store, config, grid)
-    return _density(slice_totals(store, setup.replicas, setup.slices, setup.dimension, 0)[0], grid)
+    return density_of(slice_totals(store, setup.replicas, setup.slices, setup.dimension, 0)[0], grid)
 
 
-def ending(store: Store, setup: Setup, grid: Grid) -> npt.NDArray[np.float64]:
-    """Return the same of the last slice of particles."""
+def ends(store: Store, setup: Setup) -> tuple[Deposits, Deposits]:
+    """Return the deposits of the first and of the last slice of particles, replicas added."""
     last = slice_blocks(setup.slices, setup.dimension)[-1].number
-    return _density(slice_totals(store, setup.replicas, setup.slices, setup.dimension, last)[-1], grid)
+    first, final = (slice_totals(store, setup.replicas, setup.slices, setup.dimension, k) for k in (0, last))
+    return first[0], final[-1]
 
 
-def _density(total: Deposits, grid: Grid) -> npt.NDArray[np.float64]:
+def density_of(total: Deposits, grid: Grid) -> npt.NDArray[np.float64]:
+    """Return the density of a slice at the points of a grid, not negative, of mass 1."""
     return starting_density(total.density_weights(), total.mesh, total.particles, grid)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipsdist.config import RunConfig
+from ipsdist.model.deposits import Deposits
 from ipsdist.model.errors import RunError
 from ipsdist.model.fit import Fit
 from ipsdist.model.normal_equations import NormalEquations
@@ -19,7 +20,7 @@ from ipsdist.numerics.equations.control_variate import ModelTables, model_tables
 from ipsdist.numerics.equations.quadrature import panels
 from ipsdist.numerics.equations.step_bias import StepBias, chain_grid, chain_pieces, step_bias, strain
 from ipsdist.stages.base import fitted_times, setup_of
-from ipsdist.stages.snapshots import ending, smallest_deviations, starting
+from ipsdist.stages.snapshots import density_of, ends, rule_of, smallest_deviations
 from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
 
@@ -30,10 +31,12 @@ Array = npt.NDArray[np.float64]
 _FELT = 0.3
 """Standard errors by which a time step may shift the answer before anything is done: in truth it does a fifth of it."""
 _DOUBTED = 3.0
-"""The same before it is told, where nothing can be done."""
+"""The same, of what stays in the answer, before it is told."""
 _POINTS = 2**14
 """Of a grid on which the strain is looked at."""
 _PER_DEVIATION = 16
+_TAIL = 1e-5
+"""Share of the particles a side that the chain may do without: those on its grid's ends stay there."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,15 @@ class TimeStep:
     size: float
     """Standard errors by which it shifts the answer at most."""
 
-    @property
-    def doubt(self) -> str:
-        """What to say where it stays."""
+    def doubts(self, *, removed: bool) -> tuple[str, ...]:
+        """Return what lowers the trust: all that the step adds, or, once removed, what no power series of it tells."""
         step = self.config.times().step
-        how = f"{self.size:.1g}" if self.size < 10 else f"{self.size:.0f}"
-        return f"time.step = {step:g} may shift the answer by up to {how} standard errors: simulate with smaller steps"
+        left = self.size * (self.rate * step) ** 2 if removed else self.size
+        if not left > _DOUBTED:
+            return ()
+        how = f"{left:.1g}" if left < 10 else f"{left:.0f}"
+        shift = f"time.step = {step:g} may shift the answer by up to {how} standard errors"
+        return (f"{shift}: simulate with smaller steps",)
 
     @cached_property
     def removable(self) -> bool:
@@ -70,11 +76,11 @@ class TimeStep:
         """
         return np.asarray(self._found(fit, unknowns).score[-1])
 
-    def removed(self, equations: NormalEquations, fit: Fit, unknowns: Unknowns, rule: str) -> NormalEquations:
-        """Return equations of the action form by a time rule, one or more replicas, without what the step adds."""
+    def removed(self, equations: NormalEquations, fit: Fit, unknowns: Unknowns) -> NormalEquations:
+        """Return the action form's equations by the time rule, of one or more replicas, without what the step adds."""
         times = fitted_times(self.config, setup_of(self.store))
-        ends = times[[(p.first, p.last) for p in panels(times, rule)]]
-        return self._found(fit, unknowns).removed(equations, ends - times[0])
+        between = times[[(p.first, p.last) for p in panels(times, rule_of(self.config, times))]]
+        return self._found(fit, unknowns).removed(equations, between - times[0])
 
     def _found(self, fit: Fit, unknowns: Unknowns) -> StepBias:
         known = self.config.known() is not None
@@ -99,11 +105,12 @@ class TimeStep:
     def _grid(self) -> Grid:
         setup = setup_of(self.store)
         finest = float(smallest_deviations(self.store, setup)[0]) / _PER_DEVIATION
-        return chain_grid(setup.grid, self._pieces, finest, self.diffusion, self._horizon)
+        grid = _holding(setup.grid, ends(self.store, setup))
+        return chain_grid(grid, self._pieces, finest, self.diffusion, self._horizon)
 
     @cached_property
     def _start(self) -> Array:
-        return starting(self.store, self.config, setup_of(self.store), self._grid)
+        return density_of(ends(self.store, setup_of(self.store))[0], self._grid)
 
 
 def felt_step(
@@ -119,24 +126,41 @@ def felt_step(
         return None
     kept, total = list(fit.terms), equations.total()
     law = float(fit.coefficients @ total.gram[0][np.ix_(kept, kept)] @ fit.coefficients) / diffusion
-    some = unknowns.keep(kept)
-    z = np.concatenate([fit.coefficients, np.ones(int(config.known() is not None))])
-    grid = _coarse(setup.grid)
-    tables, ends = _tables(some, grid, config), (starting(store, config, setup, grid), ending(store, setup, grid))
-    rate = max(strain(u, tables, z) for u in ends)
+    columns = sorted({0, *kept})  # the first is of the kernel, without which there are no tables
+    z = np.zeros(len(columns) + int(config.known() is not None))
+    z[[columns.index(k) for k in kept]] = fit.coefficients
+    z[len(columns) :] = 1.0
+    seen = ends(store, setup)
+    grid = _coarse(_holding(setup.grid, seen))
+    tables = _tables(unknowns.keep(columns), grid, config)
+    rate = max(strain(density_of(total, grid), tables, z) for total in seen)
     size = 0.5 * config.times().step * rate * math.sqrt(max(law, 0.0))
     return TimeStep(store, config, diffusion, rate, size) if size > _FELT else None
-
-
-def told(step: TimeStep) -> tuple[str, ...]:
-    """Return what lowers the trust where the part of a step stays in the answer."""
-    return (step.doubt,) if step.size > _DOUBTED else ()
 
 
 def _tables(unknowns: Unknowns, grid: Grid, config: RunConfig) -> ModelTables:
     known = config.known()
     outside = [f.potential for f in unknowns.fields] + ([] if known is None else [known])
     return model_tables(unknowns.dictionary, grid, outside)
+
+
+def _holding(grid: Grid, seen: tuple[Deposits, ...]) -> Grid:
+    """Return the grid with as many more of its cells as hold the particles of some slices, but for `_TAIL` a side."""
+    spacing = np.array(grid.spacing)
+    lower, upper = np.array(grid.lower), np.array(grid.upper)
+    for total in seen:
+        for axis, nodes in enumerate(total.mesh.axes()):
+            others = tuple(a for a in range(total.mesh.dimension) if a != axis)
+            share = np.cumsum(total.count.sum(axis=others)) / total.count.sum()
+            lower[axis] = min(lower[axis], nodes[np.searchsorted(share, _TAIL)])
+            upper[axis] = max(upper[axis], nodes[np.searchsorted(share, 1.0 - _TAIL)])
+    below = np.ceil((np.array(grid.lower) - lower) / spacing)
+    above = np.ceil((upper - np.array(grid.upper)) / spacing)
+    return Grid(
+        tuple((np.array(grid.lower) - below * spacing).tolist()),
+        tuple((np.array(grid.upper) + above * spacing).tolist()),
+        tuple(n + int(k) for n, k in zip(grid.cells, below + above, strict=True)),
+    )
 
 
 def _coarse(grid: Grid) -> Grid:

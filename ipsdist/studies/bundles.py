@@ -52,8 +52,10 @@ def run_bundles(tasks: Sequence[RunTask], capacity: Capacity) -> list[list[int]]
     shares: dict[int, float] = {}
     # Runs that have a stage in common have their particles in common.
     may = [k for k, task in enumerate(tasks) if not task.donors and uses_device(task.config)]
-    here = card_here() if len(may) > capacity.workers else ""
-    for k in may if len(may) > capacity.workers else ():
+    if len(may) <= capacity.workers:
+        return []
+    here = card_here()
+    for k in may:
         config = tasks[k].config
         card = known_card(here, config)
         setup = _setup(tasks[k]) if card else None

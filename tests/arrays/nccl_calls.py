@@ -21,9 +21,8 @@ def raised(call, *given):
     raise AssertionError("no error")
 
 
-def main(library):
-    """Make rings, add, fail, abort. Raises AssertionError."""
-    stub = ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
+def card():
+    """Return what a GPU has of rings, with CuPy's own binding."""
     import cupy
 
     from ipsdist.arrays.nccl import Ringing
@@ -35,10 +34,15 @@ def main(library):
         def _current(self):
             yield SimpleNamespace(ptr=7)
 
-    card, values = Card(), np.arange(5, dtype=np.uint64) + np.uint64(2**63)
+    assert callable(cupy.cuda.runtime.deviceGetPCIBusId)
+    return Card()
+
+
+def add_and_fail(stub, card):
+    """Make rings, add, and hear of failures; return the name of a ring and what can be added."""
+    values = np.arange(5, dtype=np.uint64) + np.uint64(2**63)
     there = SimpleNamespace(dtype=values.dtype, nbytes=values.nbytes, data=SimpleNamespace(ptr=values.ctypes.data))
     assert card.can_ring
-    assert callable(cupy.cuda.runtime.deviceGetPCIBusId)
     name = card.ring_id()
     assert isinstance(name, bytes)
     assert len(name) == 128
@@ -59,6 +63,11 @@ def main(library):
     assert "NCCL_ERROR_INTERNAL_ERROR" in raised(ring.add, there)
     assert stub.stub_aborted() == 2
     stub.stub_fail(0)
+    return name, there
+
+
+def abort(card, name, there):
+    """End rings from other threads, also while one is inside a call."""
     ring = card.ring(name, 0, 2)
     threads = [threading.Thread(target=ring.abort) for _ in range(4)]
     for thread in threads:
@@ -76,7 +85,13 @@ def main(library):
         aborting.join(10)
     assert not aborting.is_alive()
     assert time.monotonic() - began < 5
-    del ring
+
+
+def main(library):
+    """Make rings, add, fail, abort. Raises AssertionError."""
+    stub = ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)  # before CuPy looks for the library
+    one = card()
+    abort(one, *add_and_fail(stub, one))
     assert stub.stub_aborted() == 4  # each once, none destroyed, which may wait for other ranks
 
 

@@ -13,8 +13,9 @@ from ipsdist.config import resolve
 from ipsdist.model.errors import RunError
 from ipsdist.runs import pipeline
 from ipsdist.runtime.executor import SerialExecutor
-from ipsdist.stages import devices, particles
+from ipsdist.stages import particles
 from ipsdist.storage import Store, place
+from tests.cards import in_place, largest_leap
 from tests.host_device import COMPILER, HostDevice
 from tests.runs.samples import answer, write
 from tests.runs.test_bits import arrays, particles_of
@@ -28,11 +29,8 @@ CPU = [*SIX, 'run.device="cpu"']
 @pytest.fixture
 def card(monkeypatch):
     """A card in this process."""
-    device = HostDevice(blocks=64)
-    monkeypatch.setattr(devices, "find_device", lambda number=0: device)
-    devices._first.cache_clear()
-    yield device
-    devices._first.cache_clear()
+    with in_place(HostDevice(blocks=64), monkeypatch) as device:
+        yield device
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +40,6 @@ def alone(tmp_path_factory):
     source = write(folder, 1)
     outcome = ips.run(source, folder / "cpu", sets=CPU, draw=False)
     return source, arrays(folder / "cpu"), answer(outcome.result)
-
-
-def jobs(device: HostDevice) -> int:
-    """Return how many replicas the largest leap had."""
-    return max((blocks for name, blocks, *_ in device.launches if name == "leap"), default=0)
 
 
 def test_six_replicas_at_once_leave_every_bit(alone, card, tmp_path, monkeypatch):
@@ -59,7 +52,7 @@ def test_six_replicas_at_once_leave_every_bit(alone, card, tmp_path, monkeypatch
     outcome = ips.run(source, tmp_path / "gpu", sets=SIX, draw=False, observe=events.append)
     assert arrays(tmp_path / "gpu") == expected
     assert {**answer(outcome.result), "device": "cpu"} == result
-    assert jobs(card) > 1
+    assert largest_leap(card) > 1
     done = [event.done for event in events if event.stage == "particles"]
     assert done == sorted(done)
     assert done[-1] == events[0].total == 6 * 600 * 60
@@ -111,4 +104,4 @@ def test_two_workers_have_a_bundle_each(alone, card, tmp_path):
         config = resolve(source, [*SIX, 'run.device="gpu"'])
         pipeline.run(config, place(tmp_path / "gpu"), pipeline.Options(client=client), upto="particles")
     assert particles_of(arrays(tmp_path / "gpu")) == particles_of(expected)
-    assert jobs(card) > 1
+    assert largest_leap(card) > 1

@@ -26,6 +26,7 @@ from ipsdist.runs.setup import prepare
 from ipsdist.runtime.epochs import Capacity
 from ipsdist.runtime.executor import SerialExecutor
 from ipsdist.stages import devices
+from ipsdist.stages.device_plan import device_plan
 from ipsdist.stages.devices import Card
 from ipsdist.storage import place
 from tests.host_device import COMPILER, HostDevice
@@ -238,7 +239,7 @@ def test_a_run_in_the_memory_of_its_plan(tmp_path, monkeypatch):
     """With the bytes of all particles but the 5 % they are streamed, and the device never has less than it needs."""
     source = write(tmp_path)
     config = resolve(source)
-    needed = devices.device_plan(10**12, config, prepare(config, read_inputs(config)), 1).bytes
+    needed = device_plan(10**12, config, prepare(config, read_inputs(config)), 1).bytes
     device = HostDevice(needed)
     ips.run(source, tmp_path / "cpu", sets=["run.device=cpu"], draw=False)
     monkeypatch.setattr(devices, "find_device", lambda: device)

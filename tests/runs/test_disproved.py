@@ -11,7 +11,7 @@ from ipsdist.cli.app import main
 from ipsdist.config import resolve
 from ipsdist.model.errors import InputError
 from ipsdist.runs.devices import refuse_all
-from ipsdist.stages import devices
+from tests.cards import in_place
 from tests.host_device import COMPILER
 from tests.runs.samples import answer, write
 from tests.runs.test_bits import arrays
@@ -27,11 +27,8 @@ WRONG = "the bits of host differ from the CPU's (first: the count of step 1, lin
 @pytest.fixture(autouse=True)
 def card(monkeypatch):
     """A card whose counts are one off."""
-    device = Sabotaged("step", 1)
-    monkeypatch.setattr(devices, "find_device", lambda: device)
-    devices._first.cache_clear()
-    yield device
-    devices._first.cache_clear()
+    with in_place(Sabotaged("step", 1), monkeypatch) as device:
+        yield device
 
 
 def test_gpu_is_refused_and_nothing_is_written(tmp_path, capsys):

@@ -19,7 +19,8 @@ from ipsdist.stages.base import Task
 from ipsdist.stages.blocks import expected_nodes
 from ipsdist.stages.bundles import do_bundle, grouped, replica_bundles, side_by_side
 from ipsdist.stages.clock import Clock, beside_others
-from ipsdist.stages.devices import Card, device_plan
+from ipsdist.stages.device_plan import device_plan
+from ipsdist.stages.devices import Card
 from ipsdist.stages.gang_size import PROCESS_BYTES, USABLE, member_bytes
 
 CARD = Card("a card", 10**11)

@@ -11,8 +11,8 @@ import pytest
 from ipsdist.config import resolve
 from ipsdist.model.errors import InputError
 from ipsdist.runs import pipeline
-from ipsdist.stages import devices
 from ipsdist.storage import Store, place
+from tests.cards import in_place
 from tests.host_device import COMPILER, HostDevice
 from tests.runs.samples import write
 
@@ -52,11 +52,8 @@ class StrictDevice(HostDevice):
 
 @pytest.fixture
 def card(monkeypatch):
-    device = StrictDevice()
-    monkeypatch.setattr(devices, "find_device", lambda number=0: device)
-    devices._first.cache_clear()
-    yield device
-    devices._first.cache_clear()
+    with in_place(StrictDevice(), monkeypatch) as device:
+        yield device
 
 
 @pytest.mark.parametrize("form", ["action", "likelihood", "weak", "strong"])

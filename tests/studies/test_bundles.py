@@ -9,10 +9,11 @@ import pytest
 import ipsdist as ips
 from ipsdist.model.errors import RunError
 from ipsdist.runtime.epochs import Capacity
-from ipsdist.stages import devices, particles
+from ipsdist.stages import particles
 from ipsdist.storage import Store
 from ipsdist.studies import bundles
 from ipsdist.studies.tasks import RunTask
+from tests.cards import in_place, largest_leap
 from tests.host_device import COMPILER, HostDevice
 from tests.runs.test_bits import arrays
 from tests.studies.samples import cells, write
@@ -39,11 +40,8 @@ values = [1.0, 2.0]
 @pytest.fixture
 def card(monkeypatch):
     """A card in this process."""
-    device = HostDevice(blocks=64)
-    monkeypatch.setattr(devices, "find_device", lambda number=0: device)
-    devices._first.cache_clear()
-    yield device
-    devices._first.cache_clear()
+    with in_place(HostDevice(blocks=64), monkeypatch) as device:
+        yield device
 
 
 @pytest.fixture
@@ -63,18 +61,13 @@ def stepped(monkeypatch):
     return seen
 
 
-def jobs(device: HostDevice) -> int:
-    """Return how many replicas the largest leap had."""
-    return max((blocks for name, blocks, *_ in device.launches if name == "leap"), default=0)
-
-
 def test_four_simulations_at_once(tmp_path, stepped, card):
     """Their particles are stepped once, beside those of the others; every array and every cell are those of the CPU."""
     source, events = write(tmp_path, FOUR), []
     on_card = ips.study(source, tmp_path / "gpu", observe=events.append)
     assert len({name for name, _ in stepped.found}) == len(stepped.found) == 4
     assert threading.current_thread() not in {thread for _, thread in stepped.found}
-    assert jobs(card) > 1
+    assert largest_leap(card) > 1
     done = [event.done for event in events]
     assert done == sorted(done)
     assert done[-1] == 4.0

@@ -122,7 +122,8 @@ def strain(u: Array, tables: ModelTables, z: Array) -> float:
     spacing, d = tables.grid.spacing, u.ndim
     lengths = [scipy.fft.next_fast_len(2 * n + 1, real=True) for n in tables.grid.cells]
     spectrum = np.tensordot(z[: len(tables.spectra)], tables.spectra, 1)
-    felt = scipy.fft.irfftn(spectrum * scipy.fft.rfftn(u, lengths), lengths)[tuple(slice(0, n) for n in u.shape)]
+    np.multiply(spectrum, scipy.fft.rfftn(u, lengths), out=spectrum)  # large arrays: the order is not NumPy's to choose
+    felt = scipy.fft.irfftn(spectrum, lengths)[tuple(slice(0, n) for n in u.shape)]
     felt = felt + np.tensordot(z[len(tables.spectra) :], tables.outside, 1)
     pulls = np.gradient(felt, *spacing) if d > 1 else [np.gradient(felt, *spacing)]
     squares = sum(np.square(np.gradient(pull, dx, axis=a)) for pull in pulls for a, dx in enumerate(spacing))

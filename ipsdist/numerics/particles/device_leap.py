@@ -21,12 +21,12 @@ from ipsdist.numerics.particles.cloud import Motion, Noise
 from ipsdist.numerics.particles.device_cloud import DeviceCloud
 from ipsdist.numerics.particles.device_pieces import STATIC_BYTES, mesh_arguments, real
 
-__all__ = ["Leap", "Leaps", "can_leap", "job_words", "leap"]
+__all__ = ["MOST", "Leap", "Leaps", "can_leap", "job_words", "leap"]
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-_MOST = 65535
+MOST = 65535
 """Particles whose weights fit a counter of 32 bits wherever they are."""
 _THREADS = 1024
 _LONGEST = 4096
@@ -59,7 +59,7 @@ class Leap:
 
 def can_leap(device: Device, nodes: int, particles: int, dtype: npt.DTypeLike) -> bool:
     """Tell whether so many particles on a line of so many nodes can leap: counters and shared memory hold them."""
-    return particles <= _MOST and leap_bytes(nodes, np.dtype(dtype).itemsize) + STATIC_BYTES <= device.shared_bytes
+    return particles <= MOST and leap_bytes(nodes, np.dtype(dtype).itemsize) + STATIC_BYTES <= device.shared_bytes
 
 
 def job_words(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ipsdist.arrays import Device, Ring
 from ipsdist.runtime.gang.links import Link, Values
 
-__all__ = ["Gang", "partners"]
+__all__ = ["Gang", "Meeting", "partners"]
 
 _SHORT = 1 << 16
 """Bytes up to which fewer messages are worth more than fewer bytes."""

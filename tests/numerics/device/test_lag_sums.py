@@ -45,7 +45,7 @@ def test_both_roads_agree(potential, monkeypatch):
     short = MeshForce(kernel, outside, particles)
     found = short.node_drift(mesh, count)
     table, external = short.lag_table(mesh)
-    monkeypatch.setattr(road, "_SHORT", 0)
+    monkeypatch.setattr(road, "SHORT", 0)
     long = MeshForce(kernel, outside, particles)
     expected = long.node_drift(mesh, count)
     assert long.lag_table(mesh) is None

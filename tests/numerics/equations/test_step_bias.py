@@ -46,6 +46,7 @@ def test_phi_of_r_is_r(h, outside):
 
 
 def test_it_leaves_the_moments_of_every_replica_by_the_time_of_the_panels():
+    """What lies between the ends of a panel, from its moment alone; the Gram stays."""
     times = np.linspace(0.0, 2.0, 33)
     bias = StepBias(times, np.column_stack([times**2, -times]))
     gram = np.tile(np.eye(2), (6, 1, 1))
@@ -58,6 +59,7 @@ def test_it_leaves_the_moments_of_every_replica_by_the_time_of_the_panels():
 
 
 def test_the_strain_of_a_linear_pull_is_its_strength_on_every_axis():
+    """grad V is 2 on a line, and 2 on each of two axes."""
     line = model_tables(Dictionary.parse(["r"]), GRID)
     assert strain(normal(GRID, VARIANCE), line, np.array([2.0])) == pytest.approx(2.0, rel=1e-3)
     plane = Grid((-5.0, -5.0), (5.0, 5.0), (60, 60))
@@ -68,6 +70,7 @@ def test_the_strain_of_a_linear_pull_is_its_strength_on_every_axis():
 
 
 def test_pieces_follow_the_step_and_the_strain():
+    """As fine as the simulation where that is affordable, finer where the drift turns fast, and refused beyond."""
     assert chain_pieces(step=1e-3, horizon=1.0, rate=1.0) == 16  # 1 / 1024
     assert chain_pieces(step=1e-6, horizon=1.0, rate=1.0) == 24  # no need to be so fine
     assert chain_pieces(step=1.0, horizon=1.0, rate=1.0) == 4
@@ -77,6 +80,7 @@ def test_pieces_follow_the_step_and_the_strain():
 
 
 def test_the_grid_resolves_a_step_and_the_particles():
+    """Whichever asks for more cells; too many are refused."""
     coarse = Grid((-4.0,), (4.0,), (100,))
     assert chain_grid(coarse, 4, 1.0, 2.0, 1.0) == coarse
     fine = chain_grid(coarse, 96, 1.0, 2.0, 1.0)

@@ -251,10 +251,18 @@ def test_a_job_that_is_refused_is_nobody_elses_trouble():
     assert device.sizes == [1, 2]
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C is heard: who started these tests in the background may have it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(
     sys.platform == "win32" or threading.current_thread() is not threading.main_thread(), reason="no signals here"
 )
-def test_who_is_interrupted_while_it_waits_is_not_in_the_next_launch():
+def test_who_is_interrupted_while_it_waits_is_not_in_the_next_launch(interruptible):
     """Its state stays what it was; the others go on."""
     device = Gate()
     leaps = Leaps(device)

@@ -16,11 +16,11 @@ from ipsdist.model.expression import Expression
 from ipsdist.model.mesh import Mesh
 from ipsdist.numerics.convolution import convolve, force_spectra, force_table, prefilter, trim
 
-__all__ = ["MeshForce", "external_drift", "interpolate"]
+__all__ = ["SHORT", "MeshForce", "external_drift", "interpolate"]
 
 Array = npt.NDArray[np.float64]
 _AXES = "xyz"
-_SHORT = 400
+SHORT = 400
 """Nodes of a line up to which sums over lags cost less than transforms."""
 
 
@@ -112,7 +112,7 @@ class MeshForce:
         self._mesh = mesh
         self._external = np.zeros((mesh.dimension, *mesh.shape))
         self._lags = self._moved = self._line = None
-        if mesh.dimension == 1 and mesh.shape[0] <= _SHORT and self._kernel is not None:
+        if mesh.dimension == 1 and mesh.shape[0] <= SHORT and self._kernel is not None:
             table = trim(prefilter(force_table(mesh, self._kernel)[0]), mesh)
             self._lags = np.ascontiguousarray(table * self._scale)
         elif self._kernel is not None:

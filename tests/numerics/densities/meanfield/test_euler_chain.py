@@ -25,6 +25,8 @@ def test_a_linear_pull_keeps_a_normal_density_with_the_moments_of_the_chain():
 
 
 def test_a_step_is_the_integral_over_where_particles_come_from():
+    """The sum over all pairs of points, for a drift that follows the density; the mass stays 1."""
+
     def velocity(u):
         return np.sin(2.0 * X) + (u * X).sum() * SPACING
 
@@ -39,5 +41,6 @@ def test_a_step_is_the_integral_over_where_particles_come_from():
 
 
 def test_a_grid_too_coarse_for_a_step_is_refused():
+    """With both widths."""
     with pytest.raises(ValueError, match=r"a step must be 1\.1 grid spacings wide or more; got 0\.79"):
         chain_densities(normal(0.0, 1.0), SPACING, lambda u: -X, 1.0, 0.001, 1, 1)
