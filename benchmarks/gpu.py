@@ -159,8 +159,9 @@ class Process:
             code = None
         self.stop()
         rows = []
-        if self._rows.exists():
-            rows = [json.loads(line) for line in self._rows.read_text().splitlines()]
+        for line in self._rows.read_text(errors="replace").splitlines() if self._rows.exists() else ():
+            with contextlib.suppress(ValueError):  # of one that was stopped, the last line may be cut off
+                rows.append(json.loads(line))
         if code not in (0, _NO_DEVICE):
             last = self.said().splitlines()[-1:]
             why = f"stopped after {self.seconds + grace:.0f} s" if code is None else f"exited with {code}"

@@ -99,7 +99,8 @@ def test_failures_are_rows(bench, tmp_path):
 
 @pytest.mark.skipif(COMPILER is None, reason="no g++ to compile CUDA text for the host")
 def test_a_part_that_does_not_end(bench, monkeypatch, tmp_path):
-    """A process whose time is out is ended, and that is a line of the table."""
+    """A process whose time is out is ended, and that is a line of the table, behind those that it had written whole."""
+    (tmp_path / "bits1.jsonl").write_text('{"part": "bits", "what": "step", "state": "ok"}\n{"part": "bi')
     spec = importlib.util.spec_from_file_location("gpu_script", SCRIPT)
     gpu = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "gpu_script", gpu)
@@ -108,8 +109,8 @@ def test_a_part_that_does_not_end(bench, monkeypatch, tmp_path):
     process = gpu.Process(bits, "bits1", -9.9, tmp_path, ["--rehearse"])
     rows, code = process.result()
     assert code == -1
-    assert [(r["part"], r["what"], r["state"]) for r in rows] == [("bits", "bits1", "FAILED")]
-    assert rows[0]["note"].startswith("stopped after")
+    assert [(r["part"], r["what"], r["state"]) for r in rows] == [("bits", "step", "ok"), ("bits", "bits1", "FAILED")]
+    assert rows[1]["note"].startswith("stopped after")
 
 
 def test_tally_sees_one_bit(bench):

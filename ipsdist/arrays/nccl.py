@@ -22,6 +22,8 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 """What all containers of one machine have in common, and no two machines."""
 _PATIENCE = 1.0
 """Seconds that one thread waits for another which is inside a call of NCCL."""
+_FAILED = (RuntimeError, KeyError)
+"""What a call of NCCL may raise: KeyError for a status that CuPy has no name for, as those of a newer NCCL."""
 
 
 def stay_on(interface: str) -> None:
@@ -63,7 +65,7 @@ class Ringing:
         """
         try:
             return None if self._nccl is None else bytes(self._nccl.get_unique_id())
-        except RuntimeError:
+        except _FAILED:
             return None
 
     def ring(self, name: bytes, rank: int, size: int) -> Ring:
@@ -97,7 +99,7 @@ class NcclRing:
         try:
             with current():
                 self._communicator = nccl.NcclCommunicator(size, name, rank)
-        except RuntimeError as error:
+        except _FAILED as error:
             raise RingError(_text(error)) from error
 
     def add(self, array: Any) -> None:
@@ -112,7 +114,7 @@ class NcclRing:
                     place, place, words, self._nccl.NCCL_UINT64, self._nccl.NCCL_SUM, stream.ptr
                 )
                 return
-            except RuntimeError as error:
+            except _FAILED as error:
                 failure = error
         self._end(_text(failure))
         raise RingError(self._over) from failure
@@ -128,7 +130,7 @@ class NcclRing:
             return
         except RingError:
             raise
-        except RuntimeError as error:
+        except _FAILED as error:
             failure = error
         finally:
             self._using.release()
@@ -160,7 +162,7 @@ class NcclRing:
             try:
                 with self._current():
                     self._communicator.abort()
-            except RuntimeError:
+            except _FAILED:
                 pass  # it has failed before, and nobody uses it any more
             finally:
                 if free:
@@ -168,7 +170,8 @@ class NcclRing:
 
 
 def _text(error: Exception) -> str:
-    return f"NCCL failed: {str(error).strip().partition(chr(10))[0]}"
+    said = f"status {error}" if isinstance(error, KeyError) else str(error)
+    return f"NCCL failed: {said.strip().partition(chr(10))[0]}"
 
 
 def _library(cupy: Any) -> Any | None:

@@ -102,7 +102,10 @@ def _read(path: Place) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(str(path), "must be a run file", "no such file", f"cases are {_all_cases()}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(str(path), "must be TOML", error, 'texts need quotes, for example kernel = "3*r**2"') from None
+        fix = 'texts need quotes, for example kernel = "3*r**2"'
+        if not path.name.endswith(".toml"):
+            fix = f"run files end in .toml; tracks are read by `ipsdist import {path} DIR`"
+        raise InputError(str(path), "must be TOML", error, fix) from None
     except OSError as error:
         raise InputError(str(path), "must be a run file that can be read", error.strerror) from None
 

@@ -70,6 +70,9 @@ def import_tracks(source: Path | str, out: Path | Place | str, choices: Choices 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError("DIR", "must be a new or empty directory", out, "choose another one")
     kind = _kind_of(source)
+    if kind == "arrays" and choices.particle is not None:
+        fix = "leave it out: particles are an axis of the positions (T, N, d)"
+        raise InputError("--particle", "must name a column of a table", f"{choices.particle!r} for arrays", fix)
     with _appearing(out) as folder:
         try:
             convert = _from_arrays if kind == "arrays" else _from_table

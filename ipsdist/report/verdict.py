@@ -64,7 +64,9 @@ def judge(result: Mapping[str, Any], name: Callable[[str], str] = str, text: Cal
     _off_the_band(result, doubts)
     doubts.extend(text(warning) for warning in result.get("warnings", ()))
     if result.get("settled") is False:
-        doubts.append("The slices are far apart, and the answer, solved forward, does not lead to itself.")
+        simulated = result["system"].get("source") == "simulate"
+        fix = "a smaller time.observe_every" if simulated else "slices closer together"
+        doubts.append(f"The slices are far apart, and the answer, solved forward, does not lead to itself; try {fix}.")
         rank = 2
     level = (_WELL, _CARE, _NOT)[max(rank, 1 if doubts else 0)]
     return Verdict(level, tuple(doubts), tuple(facts))
@@ -115,7 +117,7 @@ def _against_zero(curve: Mapping[str, Any] | None, sentences: list[str]) -> None
     where = "at every distance seen" if share == 100 else f"at {share:.0f} % of the distances seen"
     if share < _SOME:
         where += f", between {r[apart[0]]:.3g} and {r[apart[-1]]:.3g}"
-    sentences.append(f"Without a dictionary, the 95 % band of phi leaves 0 out {where}.")
+    sentences.append(f"Without a dictionary, the 95 % band of phi leaves 0 out {where}: particles do interact.")
 
 
 def _off_the_band(result: Mapping[str, Any], doubts: list[str]) -> None:

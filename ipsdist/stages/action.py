@@ -70,7 +70,7 @@ def _with_reason(found: Answer, choice: Choice, step: TimeStep | None) -> Answer
     """Return the answer with why its equations are what they are, and what remains to be doubted of the step."""
     if step is None:
         return replace(found, reason=choice.reason)
-    less = "; less what the time step of the simulation adds to them" if step.removable else ""
+    less = f"; the shift by time.step = {step.config.times().step:g} is taken away" if step.removable else ""
     return replace(found, reason=choice.reason + less, warnings=(*found.warnings, *step.doubts(removed=step.removable)))
 
 

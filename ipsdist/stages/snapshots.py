@@ -142,7 +142,7 @@ def _predictor(
     fine, tables = model_times(times), model_tables(unknowns.dictionary, grid, outside)
 
     def predict(fit: Fit) -> NormalEquations:
-        excess = 0.0 if bias is None else bias(fit)
+        excess: npt.NDArray[np.float64] | float = 0.0 if bias is None else bias(fit)
         kernel = LearnedKernel.from_fit(fit, unknowns.dictionary)
         external = Outside(known, LearnedPotential.from_fit(fit, unknowns)) if outside else None
         try:

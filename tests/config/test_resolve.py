@@ -215,6 +215,9 @@ def test_bad_run_files(tmp_path):
     assert message.endswith('texts need quotes, for example kernel = "3*r**2"')
     bad.write_bytes(b"\xff\xfe")
     assert refusal(bad).startswith(f"`{bad}` must be TOML; got 'utf-8' codec can't decode byte")
+    tracks = tmp_path / "tracks.csv"
+    tracks.write_text("t,x\n0,1\n")
+    assert refusal(tracks).endswith(f"tracks are read by `ipsdist import {tracks} DIR`")
     bad.write_text("case = 3")
     assert refusal(bad) == f"`case` must be the name of a built-in case; got 3; cases are {', '.join(CASES)}"
     assert refusal(tmp_path) == f"`{tmp_path}` must be a run file that can be read; got Is a directory"

@@ -112,6 +112,13 @@ def test_files_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "must be a file that can be read" in refused(tmp_path / "a.csv.gz", tmp_path, capsys)
 
 
+def test_arrays_have_no_column_of_particles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A choice that would be passed over is refused."""
+    np.savez(tmp_path / "a.npz", times=np.arange(3.0), positions=np.random.default_rng(0).normal(size=(3, 5, 1)))
+    line = refused(tmp_path / "a.npz", tmp_path, capsys, "--particle", "id")
+    assert "`--particle` must name a column of a table; got 'id' for arrays; leave it out" in line
+
+
 def test_a_directory_that_holds_something_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An import never writes into a directory that is not empty; an empty one is taken."""
     source = tmp_path / "a.csv"

@@ -116,6 +116,8 @@ def free(lower, upper, farther=2.0):
         ({"nonparametric": free(-1.0, 4.0)}, "Well determined", "leaves 0 out at 50 % of the distances seen"),
         ({"nonparametric": free(-1.0, 2.5)}, "Read with care", "leave the 95 % band without a dictionary"),
         ({"nonparametric": free(-1.0, 4.0, -0.5)}, "Well determined", "(at all distances at once) holds 0"),
+        ({"settled": False}, "Not determined", "does not lead to itself; try slices closer together."),
+        ({"settled": False, "system": {"source": "simulate"}}, "Not determined", "try a smaller time.observe_every."),
         ({"warnings": ["Slices are far apart."]}, "Read with care", "Slices are far apart."),
     ],
 )

@@ -23,7 +23,7 @@ def test_the_answer_of_large_steps(tmp_path, monkeypatch, sets):
     (term,) = found["terms"]
     assert term["name"] == "r**2"
     assert abs(term["coefficient"] - 3.0) < 4.0 * term["standard_error"]
-    assert found["form_reason"].endswith("; less what the time step of the simulation adds to them")
+    assert found["form_reason"].endswith("; the shift by time.step = 0.01 is taken away")
 
     monkeypatch.setattr(step_bias, "_FELT", float("inf"))
     ips.run("cubic", out=tmp_path / "left", sets=[*STEPS, *sets], draw=False)
@@ -34,7 +34,7 @@ def test_the_answer_of_large_steps(tmp_path, monkeypatch, sets):
 def test_small_steps_of_few_particles_are_left_alone(tmp_path):
     """Nothing is said of them."""
     ips.run("cubic", out=tmp_path, sets=["system.particles=2000", "time.horizon=0.1"], draw=False)
-    assert "time step" not in result(tmp_path)["form_reason"]
+    assert "time.step" not in result(tmp_path)["form_reason"]
 
 
 def test_what_cannot_be_taken_away_is_told(tmp_path):

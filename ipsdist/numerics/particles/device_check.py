@@ -76,9 +76,8 @@ def _trials(device: Device, dimension: int, kind: np.dtype[Any]) -> Iterator[tup
     # A counter of 4 bytes and the drift a node: both fit, the counters alone do, nothing does.
     fitting = math.floor((device.shared_bytes / 6) ** (1 / dimension))
     too_many = math.floor((device.shared_bytes / 4) ** (1 / dimension)) + 1
-    meshes: list[tuple[int, Mixture | Uniform]] = [(_SIDES[dimension], mixture), (too_many, box)]
-    if dimension > 1:
-        meshes.insert(1, (fitting, mixture))
+    meshes: tuple[tuple[int, Mixture | Uniform], ...]
+    meshes = (_SIDES[dimension], mixture), (fitting, mixture), (too_many, box)
     for side, law in meshes:
         mesh = _mesh(side, dimension)
         name = f"mesh of {side}^{dimension} nodes" if dimension > 1 else f"line of {side} nodes"
