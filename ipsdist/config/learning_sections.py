@@ -111,6 +111,12 @@ class FitSection(Section):
         "bridge distant slices by the mean-field prediction (action form, best_subset); auto where the time rule fails",
         one_of("auto", "on", "off"),
     )
+    time_step: Literal["auto", "off"] = key(
+        "auto",
+        "take away what the steps of a simulation add to the equations (action form, one and two dimensions); auto "
+        "where it is felt",
+        one_of("auto", "off"),
+    )
 
     @property
     def share(self) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from ipsdist.stages.base import fitted_times, setup_of
 from ipsdist.stages.radial import radial_basis
 from ipsdist.stages.selecting import Answer, resolved, time_doubts
 from ipsdist.stages.snapshots import bridge, judged
-from ipsdist.stages.step_bias import TimeStep, felt_step
+from ipsdist.stages.step_bias import TimeStep, felt_step, stepped
 from ipsdist.storage import Store
 
 __all__ = ["of_action"]
@@ -51,7 +50,7 @@ def of_action(
 def _less(config: RunConfig, plain: NormalEquations, found: Answer, step: TimeStep, doubts: tuple[str, ...]) -> Answer:
     """Select on the equations without the part of the time step, until the answer that it is of stands."""
     for _ in range(_TURNS):
-        equations = step.removed(plain, found.fit, config.unknowns())
+        equations = step.removed(plain, found.fit)
         before = found.fit
         found = resolved(config, equations, found.diffusion, found.slice_error, doubts)
         if _stands(before, found.fit):
@@ -94,11 +93,10 @@ def _bridged(
     part = plain.change_basis(np.eye(len(unknowns))[:, kept], some.names)
     taken = [p.columns(columns) for p in pairings]
     step = None
-    if config.data.source == "simulate":
+    if stepped(config):
         first = best_subset(part, diffusion.value, criterion=config.fit.criterion, max_terms=config.fit.max_terms)
         step = felt_step(store, config, part, first, some, diffusion.value)
-
-    bias = partial(step.bias, unknowns=some) if step is not None and step.removable else None
+    bias = step.bias if step is not None and step.removable else None
     found = bridge(config, store, taken, part, diffusion.value, some, choice.quadrature, bias)
     if found is None:
         return None

@@ -31,8 +31,15 @@ def spread_normal(mass, x, y, deviations, reach, out):  # type: ignore[no-untype
                     far = (row - x[i, j] if axis == 0 else column - y[i, j]) + k - reach
                     scaled = far / deviations[axis]
                     along[axis, k] = math.exp(-0.5 * scaled * scaled) / (math.sqrt(2.0 * math.pi) * deviations[axis])
-            for k in range(width):
-                a = min(max(row + k - reach, 0), n - 1)
-                part = mass[i, j] * along[0, k]
-                for q in range(width):
-                    out[a, min(max(column + q - reach, 0), m - 1)] += part * along[1, q]
+            if reach <= column < m - reach:  # without the ends, a vector loop
+                for k in range(width):
+                    part = mass[i, j] * along[0, k]
+                    row_out = out[min(max(row + k - reach, 0), n - 1), column - reach : column + reach + 1]
+                    for q in range(width):
+                        row_out[q] += part * along[1, q]
+            else:
+                for k in range(width):
+                    part = mass[i, j] * along[0, k]
+                    a = min(max(row + k - reach, 0), n - 1)
+                    for q in range(width):
+                        out[a, min(max(column + q - reach, 0), m - 1)] += part * along[1, q]

@@ -16,18 +16,18 @@ HORIZON, DIFFUSION, VARIANCE = 1.5, 0.8, 0.9
 
 
 def normal(grid, variance):
-    (x,) = grid.axes()
-    return np.exp(-0.5 * x**2 / variance) / np.sqrt(2.0 * np.pi * variance)
+    squares = sum(x**2 for x in np.meshgrid(*grid.axes(), indexing="ij"))
+    return np.exp(-0.5 * squares / variance) / np.sqrt(2.0 * np.pi * variance) ** len(grid.cells)
 
 
-def exact(h, times):
+def exact(h, times, diffusion=DIFFUSION):
     """Return -(v(t) - v(0)) / 2 + sigma^2 t / 2 - int v: the chain's variance goes by q = (1 - h)^2 to its limit."""
     q = (1.0 - h) ** 2
-    limit = DIFFUSION * h / (1.0 - q)
+    limit = diffusion * h / (1.0 - q)
     late = np.exp(times / h * np.log(q))
     variance = limit + (VARIANCE - limit) * late
     integral = limit * times + (VARIANCE - limit) * (late - 1.0) * h / np.log(q)
-    return -0.5 * (variance - VARIANCE) + 0.5 * DIFFUSION * times - integral
+    return -0.5 * (variance - VARIANCE) + 0.5 * diffusion * times - integral
 
 
 @pytest.mark.parametrize("outside", [False, True])
@@ -35,14 +35,23 @@ def exact(h, times):
 def test_phi_of_r_is_r(h, outside):
     """As a kernel, and as the potential x^2 / 2, which pulls a cloud around 0 alike; with a column that has no part."""
     fields = [Expression.parse("x**2/2", ("x",))] if outside else []
-    pieces = chain_pieces(h, HORIZON, 1.0)
-    grid = chain_grid(GRID, pieces, 0.1, DIFFUSION, HORIZON)
+    pieces = chain_pieces(1, h, HORIZON, 1.0)
+    grid = chain_grid(GRID, pieces, [0.1], DIFFUSION, HORIZON)
     tables = model_tables(Dictionary.parse(["r", "r**3"]), grid, fields)
     z = np.array([0.0, 0.0, 1.0] if outside else [1.0, 0.0])
     found = step_bias(normal(grid, VARIANCE), tables, z, DIFFUSION, h, HORIZON, pieces, particles=7)
     wanted = 7.0 * exact(h, found.times)
     np.testing.assert_allclose(found.score[:, int(np.argmax(z))], wanted, rtol=0, atol=2e-3 * np.abs(wanted).max())
     assert abs(wanted[-1]) > 7.0 * 0.1 * h  # not a comparison of zeros
+
+
+def test_phi_of_r_is_r_in_the_plane():
+    """Every axis as on a line; wide steps, of which a transform spreads the most, on cells that are not square."""
+    h, grid = 0.02, Grid((-8.0, -8.0), (8.0, 8.0), (100, 92))
+    tables = model_tables(Dictionary.parse(["r", "r**3"]), grid)
+    found = step_bias(normal(grid, VARIANCE), tables, np.array([1.0, 0.0]), 4 * DIFFUSION, h, HORIZON, 4, particles=7)
+    wanted = 14.0 * exact(h, found.times, 4 * DIFFUSION)
+    np.testing.assert_allclose(found.score[:, 0], wanted, rtol=0, atol=5e-3 * np.abs(wanted).max())
 
 
 def test_it_leaves_the_moments_of_every_replica_by_the_time_of_the_panels():
@@ -71,20 +80,23 @@ def test_the_strain_of_a_linear_pull_is_its_strength_on_every_axis():
 
 def test_pieces_follow_the_step_and_the_strain():
     """As fine as the simulation where that is affordable, finer where the drift turns fast, and refused beyond."""
-    assert chain_pieces(step=1e-3, horizon=1.0, rate=1.0) == 16  # 1 / 1024
-    assert chain_pieces(step=1e-6, horizon=1.0, rate=1.0) == 24  # no need to be so fine
-    assert chain_pieces(step=1.0, horizon=1.0, rate=1.0) == 4
-    assert chain_pieces(step=1.0, horizon=1.0, rate=100.0) == 16  # 4 steps of 1 / 1024 are 0.4 of 1 / rate
+    assert chain_pieces(1, step=1e-3, horizon=1.0, rate=1.0) == 16  # 1 / 1024
+    assert chain_pieces(1, step=1e-6, horizon=1.0, rate=1.0) == 24  # no need to be so fine
+    assert chain_pieces(1, step=1.0, horizon=1.0, rate=1.0) == 4
+    assert chain_pieces(1, step=1.0, horizon=1.0, rate=100.0) == 16  # 4 steps of 1 / 1024 are 0.4 of 1 / rate
     with pytest.raises(RunError, match="changes too fast for chains of a few thousand steps"):
-        chain_pieces(step=1e-3, horizon=100.0, rate=100.0)
+        chain_pieces(1, step=1e-3, horizon=100.0, rate=100.0)
+    assert chain_pieces(2, step=1e-3, horizon=1.0, rate=1.0) == 4
+    with pytest.raises(RunError, match="on a line and in the plane"):
+        chain_pieces(3, step=1e-3, horizon=1.0, rate=1.0)
 
 
 def test_the_grid_resolves_a_step_and_the_particles():
     """Whichever asks for more cells; too many are refused."""
     coarse = Grid((-4.0,), (4.0,), (100,))
-    assert chain_grid(coarse, 4, 1.0, 2.0, 1.0) == coarse
-    fine = chain_grid(coarse, 96, 1.0, 2.0, 1.0)
+    assert chain_grid(coarse, 4, [1.0], 2.0, 1.0) == coarse
+    fine = chain_grid(coarse, 96, [1.0], 2.0, 1.0)
     assert np.sqrt(2.0 / (64 * 96)) / fine.spacing[0] >= 1.1
-    assert chain_grid(coarse, 4, 0.01, 2.0, 1.0).spacing[0] <= 0.01
+    assert chain_grid(coarse, 4, [0.01], 2.0, 1.0).spacing[0] <= 0.01
     with pytest.raises(RunError, match="too concentrated for the chain"):
-        chain_grid(coarse, 4, 1e-4, 2.0, 1.0)
+        chain_grid(coarse, 4, [1e-4], 2.0, 1.0)
