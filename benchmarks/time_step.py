@@ -1,6 +1,6 @@
 """The time step of a simulation, at particles that nobody here can step: the law of the chain itself as data.
 
-    python benchmarks/time_step.py [--particles 1e9] [--json FILE]
+    python benchmarks/time_step.py [--particles 1e8] [--json FILE]
 
 With infinitely many particles an Euler-Maruyama step leads from one density to the next by an integral, which is
 summed here over all pairs of points in reach, by code that shares nothing with the package's. The densities at the
@@ -91,7 +91,7 @@ def learnt(case: str, step: float, every: int, particles: int, mended: bool) -> 
     sets = [
         'data.source="mean_field"', "data.labelled=false", f"time.step={step}", f"time.observe_every={every}",
         f"system.particles={particles}", f'fit.time_step="{"auto" if mended else "off"}"',
-        *([] if case == "cubic" else ['system.kernel="r"']),
+        *([] if case == "cubic" else ['system.kernel="r"', "grid.lower=-7", "grid.upper=7"]),
     ]  # fmt: skip
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -121,7 +121,7 @@ def row(case: str, step: float, every: int, particles: int, mended: bool) -> dic
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--particles", type=float, default=1e9, help="whose errors and penalties the answer has")
+    parser.add_argument("--particles", type=float, default=1e8, help="whose errors and penalties the answer has")
     parser.add_argument("--json", type=Path, help="file for the rows")
     given = parser.parse_args()
     rows = []
