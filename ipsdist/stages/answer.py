@@ -10,6 +10,7 @@ from ipsdist.learning.subset import best_subset
 from ipsdist.learning.uncertainty import with_diffusion_error
 from ipsdist.model.errors import RunError
 from ipsdist.model.fit import without_last
+from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.unknowns import Unknowns
 from ipsdist.numerics.equations.diffusion import Diffusion
 from ipsdist.numerics.equations.pairings import Pairings
@@ -23,12 +24,14 @@ from ipsdist.stages.pieces import break_doubts, fit_of, in_pieces, on_pieces
 from ipsdist.stages.radial import ragged_equations
 from ipsdist.stages.selecting import Answer, phases, resolved, select, time_doubts
 from ipsdist.stages.snapshots import judged
-from ipsdist.stages.step_bias import felt_step
+from ipsdist.stages.step_bias import felt_step, less_step
 from ipsdist.stages.tracked import equations_of_tracks, watched
 from ipsdist.storage import Store
 
 _TURNS = 3
 """Selections with the sigma^2 of the one before; the second moves it by less than its error."""
+_FELT = 0.1
+"""Standard errors that a step must add to sigma^2 before another selection is made without them."""
 _NO_DIFFUSION = "no positive sigma^2 fits these snapshots: give system.diffusion"
 
 __all__ = ["find_answer"]
@@ -49,18 +52,27 @@ def find_answer(store: Store, config: RunConfig) -> Answer:
     if config.form == "weak" and config.estimates_diffusion and not config.data.labelled:
         return _with_diffusion(store, config, pairings)
     diffusion = sigma_squared(store, config)
-    plain = equations_of(config, store, pairings, diffusion.value)
-    if config.form == "action":
-        found = of_action(store, config, pairings, plain, diffusion)
-    else:
-        found = resolved(config, plain, diffusion, None, ())
-        if config.form == "weak":
-            found = _doubting(store, config, found, config.unknowns())
+    plain, found = _given(store, config, pairings, diffusion)
+    less = less_step(store, config, pairings, found.fit, diffusion)
+    if abs(less.value - diffusion.value) > _FELT * (diffusion.standard_error or 0.0):
+        diffusion = less
+        plain, found = _given(store, config, pairings, diffusion)
     if diffusion.standard_error is None or config.form == "likelihood":  # no sigma^2 stands in its moment
         return found
     slope = moment_slope(config, store, pairings, plain)  # the coefficients inherit the error of sigma^2
     fit = with_diffusion_error(found.fit, found.equations, slope, diffusion.standard_error)
     return replace(found, fit=fit)
+
+
+def _given(
+    store: Store, config: RunConfig, pairings: list[Pairings], diffusion: Diffusion
+) -> tuple[NormalEquations, Answer]:
+    """Return the equations of the form by its time rule with this sigma^2, and what is selected."""
+    plain = equations_of(config, store, pairings, diffusion.value)
+    if config.form == "action":
+        return plain, of_action(store, config, pairings, plain, diffusion)
+    found = resolved(config, plain, diffusion, None, ())
+    return plain, _doubting(store, config, found, config.unknowns()) if config.form == "weak" else found
 
 
 def _with_diffusion(store: Store, config: RunConfig, pairings: list[Pairings]) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,6 +18,8 @@ from ipsdist.model.normal_equations import NormalEquations
 from ipsdist.model.system import Grid
 from ipsdist.model.unknowns import Unknowns
 from ipsdist.numerics.equations.control_variate import ModelTables, model_tables
+from ipsdist.numerics.equations.diffusion import Diffusion
+from ipsdist.numerics.equations.pairings import Pairings
 from ipsdist.numerics.equations.quadrature import panels
 from ipsdist.numerics.equations.step_bias import StepBias, chain_grid, chain_pieces, step_bias, strain
 from ipsdist.stages.base import fitted_times, setup_of
@@ -24,7 +27,7 @@ from ipsdist.stages.snapshots import density_of, ends, rule_of, smallest_deviati
 from ipsdist.stages.tracks import sums_directly
 from ipsdist.storage import Store
 
-__all__ = ["TimeStep", "felt_step", "stepped"]
+__all__ = ["TimeStep", "felt_step", "less_step", "stepped"]
 
 Array = npt.NDArray[np.float64]
 
@@ -165,6 +168,28 @@ def felt_step(
     rate = max(strain(density_of(one, grid), tables, z) for one in seen)
     size = 0.5 * config.times().step * rate * math.sqrt(max(law, 0.0))
     return TimeStep(store, config, unknowns, diffusion, rate, size, total.gram[0]) if size > _FELT else None
+
+
+def less_step(
+    store: Store, config: RunConfig, pairings: Sequence[Pairings], fit: Fit, diffusion: Diffusion
+) -> Diffusion:
+    """Return sigma^2 of the labelled moves of a simulation without what its step adds to it, by an answer near the law.
+
+    Richardson's value is sigma^2 (1 - h <div V> / d) on average, d the dimension, whatever the distance of the slices:
+    the noise of a step moves the particles to where the drift of all later ones is another (docs/method.md, section 4).
+    """
+    if diffusion.standard_error is None or not stepped(config):
+        return diffusion
+    setup = setup_of(store)
+    times = fitted_times(config, setup)
+    z = np.zeros(pairings[0].laplacian.shape[1])
+    z[list(fit.terms)] = fit.coefficients
+    if config.known() is not None:
+        z[-1] = 1.0
+    # V_k = -grad H_k, of all particles.
+    whole = -sum(float(np.trapezoid(p.laplacian @ z, times)) for p in pairings)
+    mean = whole / (setup.particles * setup.replicas * float(times[-1] - times[0]))
+    return replace(diffusion, value=diffusion.value / (1.0 - config.times().step * mean / setup.dimension))
 
 
 def _tables(unknowns: Unknowns, grid: Grid, config: RunConfig) -> ModelTables:
